@@ -1,0 +1,1 @@
+"""Many trials: search config, space, sampler, scheduler, launch, projections and leaderboard."""

@@ -1,0 +1,200 @@
+"""The config of a search: what is in the user's YAML, checked as a whole before anything starts."""
+
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from search.baselines import baseline_points
+from search.config_problem import flatten, raise_all
+from search.space import Fixed, Space, highest, parse_space
+from trainable.config import Objective, OptimizerConfig, RuntimeConfig, Section
+from trainable.dataset_config import DatasetConfig
+from trainable.errors import InputError
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class BudgetConfig(Section):
+    """How much a search may cost.
+
+    Attributes:
+        trials: Trials in all, baselines and earlier launches included.
+        max_epochs: Epochs of a trial that is not stopped early.
+        hours: Wall-clock hours of one launch, or null for no limit.
+    """
+
+    trials: Annotated[int, Field(ge=1)] = 60
+    max_epochs: Annotated[int, Field(ge=1)] = 30
+    hours: Annotated[float, Field(gt=0)] | None = None
+
+
+class SchedulerConfig(Section):
+    """Asynchronous successive halving (ASHA, Li et al. 2020).
+
+    Attributes:
+        grace_epochs: The first rung: no trial is stopped before.
+        reduction_factor: One in this many passes a rung; the rungs grow by the same factor.
+    """
+
+    grace_epochs: Annotated[int, Field(ge=1)] = 10
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class ConfirmConfig(Section):
+    """Which trials are worth keeping weights of, and confirming.
+
+    Attributes:
+        top: The best of the leaderboard.
+        seeds: Fresh seeds of a confirmation.
+        best_of_each_loss: Also the best trial of each loss.
+    """
+
+    top: Annotated[int, Field(ge=1)] = 3
+    seeds: Annotated[int, Field(ge=1)] = 3
+    best_of_each_loss: bool = True
+
+
+class ResourcesConfig(Section):
+    """What a trial gets of a machine.
+
+    Attributes:
+        cpus_per_trial: Cores, or auto: the cores a GPU has its share of, or one where there is no GPU.
+        gpus_per_trial: GPUs, a fraction to share one, or auto: one where there is one.
+        max_concurrent: Trials at once, or null for as many as fit.
+        cache_dir: Where a node keeps decoded images; null is `~/.cache/aerosweep`.
+    """
+
+    cpus_per_trial: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    cache_dir: Path | None = None
+
+    @field_validator("cpus_per_trial", "gpus_per_trial")
+    @classmethod
+    def _is_placeable(cls, value: float | str, info: ValidationInfo) -> float | str:
+        if isinstance(value, float) and value > 1 and not value.is_integer():
+            rule = f"resources.{info.field_name} must be a whole number or below 1 (Ray splits one, and gives more as wholes)"
+            raise InputError(rule, value, f"Write {int(value)} or {int(value) + 1}")
+        return value
+
+
+class TrackingConfig(Section):
+    """Where MLflow is.
+
+    Attributes:
+        uri: A tracking URI; null takes MLFLOW_TRACKING_URI, else an SQLite file beside the searches.
+        experiment: Name of the MLflow experiment.
+    """
+
+    uri: str | None = None
+    experiment: Annotated[str, Field(min_length=1)] = "aerosweep"
+
+
+class SpaceConfig(BaseModel):
+    """The searched part: a scalar is fixed, a list is a choice, {low, high[, log]} is a range."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: dict[str, Any] = {}
+    loss: dict[str, Any] = {}
+    optimizer: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+
+    _parsed: Space = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _parse(self) -> Self:
+        self._parsed = parse_space(self.model_dump())
+        return self
+
+    @property
+    def parsed(self) -> Space:
+        """The space in the form that suggests."""
+        return self._parsed
+
+    def absolute(self) -> "SpaceConfig":
+        """The same with absolute paths of encoder weights."""
+        given = self.model.get("encoder_weights")
+        if given is None:
+            return self
+        weights = [_absolute_weights(value) for value in given] if isinstance(given, list) else _absolute_weights(given)
+        return SpaceConfig(**self.model_dump() | {"model": self.model | {"encoder_weights": weights}})
+
+
+def _absolute_weights(value: str) -> str:
+    return value if value in ("imagenet", "none") else str(Path(value).expanduser().absolute())
+
+
+class SearchConfig(Section):
+    """A whole search; see docs/config.md for every key.
+
+    Attributes:
+        name: Its folder below `storage`, letters, digits, `.`, `_` and `-`.
+        storage: The folder of all searches: a path, or an fsspec URL such as `s3://bucket/searches`.
+        baselines: `seed` enqueues the fifteen model x loss combinations of the seed study, `none` nothing, a list its
+            points; baselines are never stopped early.
+        seed: Of the sampler, the initial weights, the data order and the choice of dev scenes.
+    """
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+    dataset: DatasetConfig
+    storage: Annotated[str, Field(min_length=1)] = "runs"
+    objective: Objective = "miou"
+    space: SpaceConfig = SpaceConfig()
+    baselines: Literal["seed", "none"] | list[dict[str, Any]] = "none"
+    budget: BudgetConfig = BudgetConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    confirm: ConfirmConfig = ConfirmConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        problems = []
+        warmup = highest(self.parsed_space.domains.get("optimizer.warmup_epochs", _DEFAULT_WARMUP))
+        if warmup >= self.budget.max_epochs:
+            problems.append(too_long_a_warmup("space.optimizer.warmup_epochs", warmup, self.budget.max_epochs))
+        try:
+            baseline_points(self.baselines, self.parsed_space)
+        except InputError as error:
+            problems += flatten(error)
+        raise_all(problems)
+        return self
+
+    @property
+    def parsed_space(self) -> Space:
+        """The space in the form that suggests."""
+        return self.space.parsed
+
+    def absolute(self) -> "SearchConfig":
+        """The same with absolute paths: workers run in other directories."""
+        cache_dir = self.resources.cache_dir
+        changes: dict[str, Any] = {"dataset": self.dataset.absolute(), "space": self.space.absolute()}
+        if cache_dir:
+            changes["resources"] = self.resources.model_copy(update={"cache_dir": cache_dir.expanduser().resolve()})
+        if "://" not in self.storage:
+            changes["storage"] = str(Path(self.storage).expanduser().resolve())
+        return self.model_copy(update=changes)
+
+    @property
+    def folder(self) -> str:
+        """The folder of this search."""
+        return f"{self.storage.rstrip('/')}/{self.name}"
+
+
+_DEFAULT_WARMUP: Final = Fixed(OptimizerConfig().warmup_epochs)
+
+
+def too_long_a_warmup(key: str, warmup: float, max_epochs: int) -> InputError:
+    """The error for a warm-up that does not end within the training."""
+    rule = f"{key} must be below budget.max_epochs ({max_epochs})"
+    return InputError(rule, f"{warmup:g}", "Shorten the warm-up, or train longer")
+
+
+def new_search_id() -> str:
+    """An id that no other search has, also not one of the same name on another machine."""
+    return uuid.uuid4().hex

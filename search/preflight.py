@@ -1,0 +1,55 @@
+"""What can be known to fail is found before a process is started or a folder is written."""
+
+from itertools import product
+
+from pydantic import ValidationError
+
+from search.baselines import baseline_points
+from search.conductor import trial_config
+from search.config import SearchConfig
+from search.sampler import suggest_point
+from search.space import Choice, Fixed, Space, Value
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+from trainable.model import build_model
+
+
+def check_search(config: SearchConfig, num_classes: int) -> None:
+    """Check the points that a search may try.
+
+    Every network of the space is built once, which also fetches the encoders' weights; every baseline and a random
+    point are resolved.
+
+    Raises:
+        InputError: Something would fail in every trial, or in all of one kind.
+    """
+    points = baseline_points(config.baselines, config.parsed_space)
+    points.append(suggest_point(config.parsed_space, [], config.seed, 0))
+    for point in points:
+        _check_point(config, point)
+    for model in model_configs(config.parsed_space):
+        build_model(model, num_classes)
+
+
+def model_configs(space: Space) -> list[ModelConfig]:
+    """All networks of a space."""
+    keys = [key for key in space.domains if key.startswith("model.")]
+    options: list[tuple[Value, ...]] = []
+    for key in keys:
+        match space.domains[key]:
+            case Fixed(value):
+                options.append((value,))
+            case Choice(values):
+                options.append(values)
+            case domain:
+                raise TypeError(f"{key} has no finite choice: {domain}")
+    names = [key.removeprefix("model.") for key in keys]
+    return [ModelConfig.model_validate(dict(zip(names, chosen, strict=True))) for chosen in product(*options)]
+
+
+def _check_point(config: SearchConfig, point: dict[str, Value]) -> None:
+    try:
+        trial_config(config, point)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError("every point of the space must be a valid trial", point, message.rstrip(".")) from error

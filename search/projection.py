@@ -1,0 +1,157 @@
+"""Projections of the record: MLflow, the Optuna journal, what is kept on disk. They follow; they decide nothing."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from trainable.trial_record import TrialSnapshot
+
+_LAST_RETRY_SECONDS: Final = 60.0
+_REASON_LENGTH: Final = 200
+
+
+class Projection(Protocol):
+    """Something that is brought in line with the record, trial by trial.
+
+    Attributes:
+        name: For messages: "MLflow at http://...".
+    """
+
+    name: str
+
+    def project(self, trial: TrialSnapshot) -> None:
+        """Bring the projection of one trial up to date; called again with the same snapshot it changes nothing.
+
+        Raises:
+            Exception: Whatever keeps it from that; the snapshot is offered again later.
+        """
+        ...
+
+
+@dataclass
+class _Backoff:
+    """When a trial that failed may be tried again, on the monotonic clock, and the wait that comes after."""
+
+    due: float
+    next_delay: float
+
+
+class BackgroundProjection:
+    """A projection on a thread of its own: slow or down, it holds up nobody.
+
+    Only the newest snapshot of a trial waits, since it includes the older ones. A trial that fails is tried again after
+    a growing delay of its own: where one trial alone is refused, the others pass it by.
+
+    Args:
+        projection: What to run.
+        say: Prints a line for the user; called from the thread.
+        first_retry: Seconds until a trial that failed is tried again; doubled at each failure, up to a minute.
+    """
+
+    def __init__(self, projection: Projection, say: Callable[[str], None], first_retry: float = 2.0) -> None:
+        self._projection = projection
+        self._say = say
+        self._first_retry = first_retry
+        self._waiting: dict[str, TrialSnapshot] = {}
+        self._failing: dict[str, _Backoff] = {}
+        self._given_up: set[str] = set()
+        self._busy: str | None = None
+        self._closing = False
+        self._stopped = False
+        self._down = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"projection-{projection.name}", daemon=True)
+        self._thread.start()
+
+    def offer(self, trial: TrialSnapshot) -> None:
+        """Hand over the present state of a trial; returns at once."""
+        with self._changed:
+            self._waiting[trial.card.trial_id] = trial
+            self._changed.notify_all()
+
+    def close(self, timeout: float) -> int:
+        """Try once more what is waiting, for `timeout` seconds at the most, and stop.
+
+        Returns:
+            How many trials are not up to date.
+        """
+        with self._changed:
+            self._closing = True
+            self._failing.clear()  # no more delays: this is the last chance
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._waiting and self._busy is None, timeout)
+            left = {*self._waiting, *self._given_up, *([self._busy] if self._busy else [])}
+            self._waiting.clear()
+            self._stopped = True
+            self._changed.notify_all()
+        return len(left)
+
+    def _run(self) -> None:
+        while (trial := self._take()) is not None:
+            try:
+                self._projection.project(trial)
+            except Exception as error:  # a tracker may raise anything; the search must not end for it
+                self._failed(trial, error)
+            else:
+                self._succeeded(trial)
+
+    def _take(self) -> TrialSnapshot | None:
+        """The next trial that is due, waited for; None when there will be no more."""
+        with self._changed:
+            self._busy = None
+            self._changed.notify_all()
+            while not self._stopped:
+                trial_id = self._due()
+                if trial_id is not None:
+                    self._busy = trial_id
+                    return self._waiting.pop(trial_id)
+                if self._closing and not self._waiting:
+                    break
+                self._changed.wait(self._seconds_until_due())
+            return None
+
+    def _due(self) -> str | None:
+        now = time.monotonic()
+        for trial_id in self._waiting:
+            backoff = self._failing.get(trial_id)
+            if backoff is None or backoff.due <= now:
+                return trial_id
+        return None
+
+    def _seconds_until_due(self) -> float | None:
+        due = [self._failing[trial_id].due for trial_id in self._waiting]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _failed(self, trial: TrialSnapshot, error: Exception) -> None:
+        trial_id = trial.card.trial_id
+        with self._changed:
+            if self._closing:
+                self._given_up.add(trial_id)
+            else:
+                self._waiting.setdefault(trial_id, trial)
+                before = self._failing.get(trial_id)
+                delay = before.next_delay if before else self._first_retry
+                self._failing[trial_id] = _Backoff(time.monotonic() + delay, min(2 * delay, _LAST_RETRY_SECONDS))
+        if not self._down:
+            self._down = True
+            self._say(
+                f"{self._projection.name} does not take records ({_reason(error)}); "
+                "the search goes on and fills in what is missing later"
+            )
+
+    def _succeeded(self, trial: TrialSnapshot) -> None:
+        with self._changed:
+            self._failing.pop(trial.card.trial_id, None)
+            self._given_up.discard(trial.card.trial_id)
+            recovered = self._down and not self._failing and not self._given_up
+        if recovered:
+            self._down = False
+            self._say(f"{self._projection.name} takes records again")
+
+
+def _reason(error: Exception) -> str:
+    """The error in one short line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:_REASON_LENGTH]}" if lines else type(error).__name__

@@ -1,0 +1,83 @@
+"""Ray for the length of a launch: a cluster that is joined, or one of this machine alone."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+_ENVIRONMENT: Final = {
+    # The record is ours: Tune's loggers and snapshots would only cost time.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_THRESHOLD_S": "10",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
+    """Connect to Ray and leave it again.
+
+    Args:
+        address: Of a cluster (`auto` for the one of this machine), or None for a new one on this machine;
+            RAY_ADDRESS counts where it is None.
+
+    Yields:
+        The cluster's resources.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    options: dict[str, Any] = {} if address else {"include_dashboard": False}
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def run_tune(
+    trainable: type, share: Mapping[str, float], slots: int, searcher: Any, scheduler: Any, callback: Any, attempts: int
+) -> None:
+    """Let Tune run trials until the searcher has no more.
+
+    Args:
+        trainable: A class Trainable.
+        share: CPU and GPU of a trial, by Ray's names.
+        slots: Trials at once.
+        searcher: Suggests.
+        scheduler: Decides.
+        callback: Sees every turn.
+        attempts: Starts of a trial, the first included.
+    """
+    from ray import tune
+
+    with tempfile.TemporaryDirectory(prefix="aerosweep-tune-") as folder:
+        tune.Tuner(
+            tune.with_resources(trainable, dict(share)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="launch",
+                storage_path=folder,
+                callbacks=[callback],
+                failure_config=tune.FailureConfig(max_failures=attempts - 1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+                log_to_file=False,
+            ),
+        ).fit()
+
+

@@ -1,0 +1,55 @@
+"""The flag that ends a launch early: a signal, or the time budget."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopFlag:
+    """Says whether a launch should end, and why.
+
+    Args:
+        hours: The time budget, or None.
+    """
+
+    def __init__(self, hours: float | None) -> None:
+        self.deadline = None if hours is None else time.monotonic() + 3600 * hours
+        self.signal: signal.Signals | None = None
+
+    def reason(self) -> str | None:
+        """Why to stop, or None."""
+        if self.signal is not None:
+            return self.signal.name
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return "the time budget is spent"
+        return None
+
+    @contextmanager
+    def caught_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM raise the flag; a second one acts as it would have without us.
+
+        Enter after `ray.init`: handlers that are older than it never run. Outside of the main thread, where Python
+        takes no handlers, nothing is caught.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+        def raise_flag(number: int, frame: FrameType | None) -> None:
+            self.signal = signal.Signals(number)
+            for caught, handler in before.items():
+                signal.signal(caught, handler)
+
+        for number in _SIGNALS:
+            signal.signal(number, raise_flag)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

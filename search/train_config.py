@@ -1,0 +1,108 @@
+"""The config of `aerosweep train`: one point instead of a space."""
+
+import hashlib
+import json
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from search.config import (
+    NAME_PATTERN,
+    BudgetConfig,
+    ResourcesConfig,
+    SchedulerConfig,
+    SearchConfig,
+    SpaceConfig,
+    TrackingConfig,
+    too_long_a_warmup,
+)
+from trainable.config import (
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    Objective,
+    OptimizerConfig,
+    RuntimeConfig,
+    Section,
+    TrialConfig,
+)
+from trainable.dataset_config import DatasetConfig
+
+
+class TrainBudgetConfig(Section):
+    """How long one trial may take.
+
+    Attributes:
+        max_epochs: Its epochs.
+        hours: Wall-clock hours of one launch, or null for no limit.
+    """
+
+    max_epochs: Annotated[int, Field(ge=1)] = 30
+    hours: Annotated[float, Field(gt=0)] | None = None
+
+
+class TrainConfig(Section):
+    """One training run: the keys of a search, one value each, `space.` left out.
+
+    Attributes:
+        name: Its folder below `storage`; by default made of what is trained, so that the same config resumes it.
+    """
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)] | None = None
+    dataset: DatasetConfig
+    storage: Annotated[str, Field(min_length=1)] = "runs"
+    objective: Objective = "miou"
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    data: DataConfig = DataConfig()
+    budget: TrainBudgetConfig = TrainBudgetConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        warmup, max_epochs = self.optimizer.warmup_epochs, self.budget.max_epochs
+        if warmup >= max_epochs:
+            raise too_long_a_warmup("optimizer.warmup_epochs", warmup, max_epochs)
+        return self
+
+    def as_search(self) -> SearchConfig:
+        """The search of one trial that trains this config."""
+        return SearchConfig(
+            name=self.name or self.default_name(),
+            dataset=self.dataset,
+            storage=self.storage,
+            objective=self.objective,
+            space=SpaceConfig(**self._sections()),
+            budget=BudgetConfig(trials=1, max_epochs=self.budget.max_epochs, hours=self.budget.hours),
+            scheduler=SchedulerConfig(grace_epochs=self.budget.max_epochs),
+            resources=self.resources,
+            runtime=self.runtime,
+            tracking=self.tracking,
+            seed=self.seed,
+        )
+
+    def default_name(self) -> str:
+        """A name that two configs share when they train the same thing, wherever and on whatever they do."""
+        trial = TrialConfig(
+            dataset=self.dataset.absolute(),
+            model=self.model,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            data=self.data,
+            objective=self.objective,
+            max_epochs=self.budget.max_epochs,
+            seed=self.seed,
+        )
+        values = trial.model_dump(mode="json", exclude={"runtime"})
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
+        architecture = re.sub(r"[^\w.-]", "-", self.model.architecture, flags=re.ASCII)[:40]
+        return f"train-{architecture}-{self.loss.name}-{digest}"
+
+    def _sections(self) -> dict[str, dict[str, object]]:
+        sections = {"model": self.model, "loss": self.loss, "optimizer": self.optimizer, "data": self.data}
+        return {name: section.model_dump(exclude_none=True) for name, section in sections.items()}

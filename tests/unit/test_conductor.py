@@ -1,0 +1,170 @@
+"""All decisions of a search, without Ray: a loop in place of Tune, epochs made up."""
+
+import pytest
+
+from search.conductor import Conductor
+from search.config import SearchConfig
+from trainable.storage import Storage
+from trainable.trial_record import EpochRecord, TrialRecord, load_trials
+
+MAX_EPOCHS = 4
+
+
+def config(**changes):
+    values = {
+        "name": "made-up",
+        "dataset": {"layout": "synthetic"},
+        "space": {
+            "model": {"architecture": ["unet", "deeplabv3plus"]},
+            "loss": {"name": ["dice", "focal"], "focal_gamma": {"low": 0.5, "high": 3.0}},
+            "optimizer": {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}},
+        },
+        "budget": {"trials": 8, "max_epochs": MAX_EPOCHS},
+        "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
+    }
+    return SearchConfig.model_validate(values | changes)
+
+
+class MadeUpSearch:
+    """Trains by formula: a trial's objective grows with its learning rate and its epoch."""
+
+    def __init__(self, folder, **changes):
+        self.folder = folder
+        self.heard = []
+        self.conductor = Conductor(config(**changes), folder, self.heard.append)
+        self.conductor.recover()
+
+    def train(self, card, epoch, diverged=None):
+        objective = 0.0 if diverged else min(1.0, card.params["optimizer.learning_rate"] * 50) * epoch / MAX_EPOCHS
+        record = EpochRecord(epoch, 1000 + epoch, objective, epoch, {"objective": objective}, diverged=diverged)
+        TrialRecord(self.folder, card.trial_id).append(record)
+        return record
+
+    def run_trial(self, epochs=MAX_EPOCHS):
+        """Run the next trial to its end, or `epochs` epochs of it; None where there is no next."""
+        card = self.conductor.next_trial()
+        if card is None:
+            return None
+        for epoch in range(len(self.conductor.trials[card.trial_id].epochs) + 1, epochs + 1):
+            if not self.conductor.epoch_done(card.trial_id, self.train(card, epoch)):
+                break
+        return card
+
+    def run(self):
+        while self.run_trial():
+            pass
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Storage(str(tmp_path / "made-up"))
+
+
+def test_a_search_ends_every_trial_of_its_budget_once(folder):
+    search = MadeUpSearch(folder)
+    search.run()
+    recorded = load_trials(folder)
+    assert [trial.card.trial_id for trial in recorded] == [f"t{number:04d}" for number in range(8)]
+    assert {trial.state for trial in recorded} == {"completed", "pruned"}
+    assert all(len(trial.epochs) == MAX_EPOCHS for trial in recorded if trial.state == "completed")
+    assert search.conductor.left == 0
+    assert search.conductor.running == frozenset()
+    assert list(search.conductor.trials.values()) == recorded
+
+
+def test_a_trial_is_on_record_when_it_is_handed_out(folder):
+    card = MadeUpSearch(folder).conductor.next_trial()
+    (recorded,) = load_trials(folder)
+    assert recorded.card == card
+    assert recorded.end is None
+    assert recorded.card.config["loss"]["name"] == card.params["loss.name"]
+
+
+def test_a_new_conductor_continues_unfinished_trials_first_and_then_the_budget(folder):
+    first = MadeUpSearch(folder)
+    first.run_trial()
+    first.run_trial(epochs=0)
+    first.run_trial()
+    second = MadeUpSearch(folder)
+    assert second.run_trial().trial_id == "t0001"
+    assert second.run_trial().trial_id == "t0003"
+    second.run()
+    assert len(load_trials(folder)) == 8
+    assert all(trial.end for trial in load_trials(folder))
+
+
+def test_a_search_cut_anywhere_suggests_what_an_uncut_one_does(folder, tmp_path):
+    uncut = MadeUpSearch(folder)
+    uncut.run()
+    cut_folder = Storage(str(tmp_path / "cut"))
+    for _ in range(3):
+        search = MadeUpSearch(cut_folder)
+        search.run_trial()
+        search.run_trial()
+    MadeUpSearch(cut_folder).run()
+    assert [t.card.params for t in load_trials(cut_folder)] == [t.card.params for t in load_trials(folder)]
+    assert [(t.state, len(t.epochs)) for t in load_trials(cut_folder)] == [
+        (t.state, len(t.epochs)) for t in load_trials(folder)
+    ]
+
+
+def test_a_larger_budget_extends_with_all_observations(folder):
+    MadeUpSearch(folder).run()
+    before = load_trials(folder)
+    longer = MadeUpSearch(folder, budget={"trials": 11, "max_epochs": MAX_EPOCHS})
+    assert longer.conductor.left == 3
+    longer.run()
+    assert load_trials(folder)[:8] == before
+    assert len(load_trials(folder)) == 11
+
+
+def test_end_markers_that_a_dead_driver_owed_are_written_without_training(folder):
+    search = MadeUpSearch(folder)
+    whole, diverged = search.conductor.next_trial(), search.conductor.next_trial()
+    for epoch in range(1, MAX_EPOCHS + 1):
+        search.train(whole, epoch)
+    search.train(diverged, 1, diverged="the training loss became nan in epoch 1")
+    again = MadeUpSearch(folder)
+    states = {trial.card.trial_id: trial.state for trial in load_trials(folder)}
+    assert states == {"t0000": "completed", "t0001": "diverged"}
+    assert again.conductor.next_trial().trial_id == "t0002"
+
+
+def test_diverged_and_failed_trials_end_and_the_search_goes_on(folder):
+    search = MadeUpSearch(folder)
+    card = search.conductor.next_trial()
+    assert not search.conductor.epoch_done(card.trial_id, search.train(card, 1, diverged="loss became inf"))
+    failed = search.conductor.next_trial()
+    search.conductor.trial_failed(failed.trial_id, "RuntimeError: no space")
+    search.run()
+    trials = load_trials(folder)
+    assert (trials[0].state, trials[0].end.detail) == ("diverged", "loss became inf")
+    assert (trials[1].state, trials[1].end.detail) == ("failed", "RuntimeError: no space")
+    assert len(trials) == 8
+
+
+def test_baselines_come_first_and_are_never_stopped_early(folder):
+    search = MadeUpSearch(folder, baselines="seed", budget={"trials": 10, "max_epochs": MAX_EPOCHS})
+    search.run()
+    trials = load_trials(folder)
+    assert [trial.card.baseline for trial in trials] == [True] * 4 + [False] * 6
+    assert all(trial.state == "completed" for trial in trials[:4])
+    assert any(trial.state == "pruned" for trial in trials[4:])
+
+
+def test_an_epoch_that_comes_twice_is_taken_once(folder):
+    search = MadeUpSearch(folder)
+    card = search.conductor.next_trial()
+    record = search.train(card, 1)
+    search.conductor.epoch_done(card.trial_id, record)
+    search.conductor.epoch_done(card.trial_id, record)
+    assert search.conductor.trials[card.trial_id].epochs == (record,)
+
+
+def test_every_change_is_told_with_the_state_at_that_moment(folder):
+    search = MadeUpSearch(folder)
+    card = search.run_trial()
+    told = [(len(trial.epochs), trial.state) for trial in search.heard if trial.card.trial_id == card.trial_id]
+    assert told[0] == (0, "unfinished")
+    assert told[-1] == (MAX_EPOCHS, "completed")
+    assert [epochs for epochs, _ in told] == sorted(epochs for epochs, _ in told)

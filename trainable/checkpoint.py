@@ -1,0 +1,99 @@
+"""Checkpoints: the training state as bytes, never unpickled, named by epoch, the last two kept."""
+
+import io
+import logging
+from typing import Any, Final
+
+import torch
+
+from trainable.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+_FORMAT: Final = 1
+_KEPT: Final = 2
+"""The newest, and the one before: should the newest turn out damaged, one epoch is trained again and not all."""
+
+
+class Checkpoints:
+    """The checkpoints of one trial.
+
+    Args:
+        folder: The trial's folder.
+    """
+
+    def __init__(self, folder: Storage) -> None:
+        self._folder = folder
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Write the state after `epoch`."""
+        self._folder.write(_name(epoch), to_bytes({"format": _FORMAT, "epoch": epoch, "state": state}))
+
+    def load_newest(self, up_to: int) -> tuple[int, dict[str, Any]] | None:
+        """The newest whole checkpoint of epoch `up_to` or earlier; damaged ones are named in the log and passed over.
+
+        Args:
+            up_to: The last durable epoch: a checkpoint beyond it has no record and does not count.
+
+        Returns:
+            The epoch and the state, or None where there is none.
+        """
+        for epoch in sorted(self._epochs(), reverse=True):
+            if epoch > up_to:
+                continue
+            loaded = self._load(epoch)
+            if loaded is not None:
+                return epoch, loaded
+        return None
+
+    def prune(self) -> None:
+        """Delete all but the newest two."""
+        for epoch in self._epochs()[:-_KEPT]:
+            self._folder.delete(_name(epoch))
+
+    def clear(self) -> None:
+        """Delete all: the trial has ended and nothing continues from here."""
+        for epoch in self._epochs():
+            self._folder.delete(_name(epoch))
+
+    def _epochs(self) -> list[int]:
+        stems = (name.removesuffix(".pt") for name in self._folder.names("checkpoints"))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
+
+    def _load(self, epoch: int) -> dict[str, Any] | None:
+        data = self._folder.read(_name(epoch))
+        if data is None:
+            return None
+        try:
+            content = from_bytes(data)
+            if content["format"] != _FORMAT or content["epoch"] != epoch:
+                raise ValueError(f"it holds format {content['format']}, epoch {content['epoch']}")
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            logger.warning(
+                "checkpoint %s/%s is damaged and passed over: %s", self._folder.url, _name(epoch), error
+            )
+            return None
+        state: dict[str, Any] = content["state"]
+        return state
+
+
+def to_bytes(values: dict[str, Any]) -> bytes:
+    """Tensors and plain values as torch's file format."""
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> dict[str, Any]:
+    """Read what `to_bytes` wrote, onto the CPU; a pickle that holds anything but weights is refused, not executed.
+
+    Raises:
+        pickle.UnpicklingError: It holds something else.
+        RuntimeError: It is damaged.
+    """
+    values: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return values
+
+
+def _name(epoch: int) -> str:
+    return f"checkpoints/{epoch:04d}.pt"

@@ -1,0 +1,194 @@
+"""The resolved configuration of one trial: plain values, checked when they are read, frozen afterwards."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trainable.dataset_config import DatasetConfig
+
+LossName = Literal["cross_entropy", "focal", "dice", "iou", "tversky"]
+GammaOn = Literal["class", "mean"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Objective = Literal["miou", "thing_miou", "worst_class_iou"]
+
+LOSS_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "cross_entropy": (),
+    "focal": ("focal_gamma",),
+    "dice": (),
+    "iou": (),
+    "tversky": ("alpha", "beta", "gamma", "gamma_on"),
+}
+"""The parameters that exist under each loss; a loss refuses all others."""
+
+
+class Section(BaseModel):
+    """A part of a config: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The segmentation network.
+
+    Attributes:
+        architecture: An architecture of segmentation_models_pytorch by its lower-case name.
+        encoder: An encoder of segmentation_models_pytorch, or `tu-NAME` for any of timm's.
+        encoder_weights: `imagenet` (fetched once), `none`, or a path to a state dict of the encoder.
+        output_stride: Encoder stride of the DeepLab family, stated because smp's defaults differ between
+            DeepLabV3 (8) and DeepLabV3+ (16), which confounds their comparison; other architectures take none.
+    """
+
+    architecture: str = "deeplabv3plus"
+    encoder: str = "resnet34"
+    encoder_weights: str = "imagenet"
+    output_stride: Literal[8, 16] = 16
+
+
+class LossConfig(Section):
+    """The training loss; parameters that the named loss does not have are refused.
+
+    Attributes:
+        name: One of the five losses.
+        alpha: Tversky's weight of false negatives, >= 0.
+        beta: Tversky's weight of false positives, >= 0.
+        gamma: Exponent of the Tversky loss, > 0.
+        gamma_on: Whether `gamma` is the exponent of each class's loss or of their mean.
+        focal_gamma: Exponent of the focal loss, >= 0.
+    """
+
+    name: LossName = "cross_entropy"
+    alpha: Annotated[float, Field(ge=0)] | None = None
+    beta: Annotated[float, Field(ge=0)] | None = None
+    gamma: Annotated[float, Field(gt=0)] | None = None
+    gamma_on: GammaOn | None = None
+    focal_gamma: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _parameters_fit_the_loss(self) -> Self:
+        own = LOSS_PARAMETERS[self.name]
+        given = {key for key in type(self).model_fields if key != "name" and getattr(self, key) is not None}
+        for key in sorted(given - set(own)):
+            owner = next(name for name, keys in LOSS_PARAMETERS.items() if key in keys)
+            raise ValueError(
+                f"loss.{key} exists only under {owner}; got loss.name {self.name}. Remove it, or set loss.name={owner}"
+            )
+        required = {"tversky": ("alpha", "beta"), "focal": ("focal_gamma",)}.get(self.name, ())
+        for key in required:
+            if key not in given:
+                raise ValueError(f"loss.name {self.name} needs loss.{key}; got none. Add --set loss.{key}=VALUE")
+        if self.name == "tversky" and not (self.alpha or 0) + (self.beta or 0) > 0:
+            raise ValueError(
+                "loss.alpha + loss.beta must be above 0; got 0. With both at 0 every prediction is perfect: raise one"
+            )
+        return self
+
+
+class OptimizerConfig(Section):
+    """AdamW under a cosine schedule with linear warm-up.
+
+    Attributes:
+        learning_rate: Peak learning rate, > 0.
+        weight_decay: Decoupled weight decay, >= 0.
+        warmup_epochs: Length of the linear warm-up in epochs (a fraction is fine), >= 0.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.5
+
+
+class DataConfig(Section):
+    """How training batches are drawn.
+
+    Attributes:
+        batch_size: Crops a step, >= 2 (BatchNorm on DeepLab's 1x1 maps needs two).
+        crop: HEIGHTxWIDTH in pixels, both multiples of 32.
+        crops_per_image: Crops drawn from each training image an epoch; raise it where images are few and large.
+        rare_class_first: Probability that a crop is drawn class first (a class, then an image that has it, then
+            a crop around it) instead of image first, in 0..1.
+        scale_min: Smallest random magnification of the content of a crop.
+        scale_max: Largest random magnification.
+        horizontal_flip: Flip half of the crops left to right.
+        vertical_flip: Flip half of the crops top to bottom: for nadir views only.
+        color_jitter: Brightness, contrast and saturation are each scaled by a factor in 1 +- this, in 0..1.
+    """
+
+    batch_size: Annotated[int, Field(ge=2)] = 8
+    crop: str = "512x512"
+    crops_per_image: Annotated[int, Field(ge=1)] = 1
+    rare_class_first: Annotated[float, Field(ge=0, le=1)] = 0.0
+    scale_min: Annotated[float, Field(gt=0, le=4)] = 0.75
+    scale_max: Annotated[float, Field(gt=0, le=4)] = 1.5
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+    color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+    @field_validator("crop")
+    @classmethod
+    def _crop_is_a_size(cls, value: str) -> str:
+        match = re.fullmatch(r"(\d+)x(\d+)", value)
+        if match is None:
+            raise ValueError("must read HEIGHTxWIDTH in pixels, such as 512x512")
+        if any(int(side) < 32 or int(side) % 32 for side in match.groups()):
+            raise ValueError("must have sides that are multiples of 32 (the encoders' stride), 32 at the least")
+        return value
+
+    @model_validator(mode="after")
+    def _scales_in_order(self) -> Self:
+        if self.scale_min > self.scale_max:
+            raise ValueError(
+                f"data.scale_min must not exceed data.scale_max; got {self.scale_min} and {self.scale_max}. Swap them"
+            )
+        return self
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of a crop in pixels."""
+        height, width = self.crop.split("x")
+        return int(height), int(width)
+
+
+class RuntimeConfig(Section):
+    """How a trial runs; what it computes stays the same within rounding.
+
+    Attributes:
+        precision: `auto` takes bf16 where the device computes it in hardware, else fp16 on a GPU, else fp32.
+        compile: Run the model through `torch.compile`.
+        epoch_timeout_minutes: A trial without a new epoch for this long counts as hung.
+        max_attempts: Starts of a trial, the first included, before it is given up as failed.
+    """
+
+    precision: Precision = "auto"
+    compile: bool = False
+    epoch_timeout_minutes: Annotated[float, Field(gt=0)] = 60
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+
+
+class TrialConfig(Section):
+    """Everything that decides what a trial computes.
+
+    Attributes:
+        max_epochs: Epochs of a trial that is not stopped early; also the length of the cosine schedule.
+        objective: The metric whose running best is the objective.
+        seed: Initial weights, data order and augmentation: trials of a search share it (common random numbers).
+    """
+
+    dataset: DatasetConfig
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    data: DataConfig = DataConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    objective: Objective = "miou"
+    max_epochs: Annotated[int, Field(ge=1)] = 30
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.optimizer.warmup_epochs >= self.max_epochs:
+            raise ValueError(
+                "optimizer.warmup_epochs must be below budget.max_epochs; "
+                f"got {self.optimizer.warmup_epochs} and {self.max_epochs}. Shorten the warm-up or train longer"
+            )
+        return self

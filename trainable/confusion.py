@@ -1,0 +1,258 @@
+"""Counts of true against predicted labels over a whole split, and the metrics that are made of them.
+
+The counts are exact (int64) and accumulate on the device of the predictions; the metrics are numpy on the final matrix.
+A class that never occurs in the truth has no metrics (NaN) and is left out of every mean, also if it was predicted: its
+false positives are the other classes' false negatives, and are paid for there.
+
+Shapes: N images, C classes, H rows, W columns. In a confusion matrix rows are true labels, columns predicted ones.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+def confusion_matrix(
+    prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None = None
+) -> Tensor:
+    """Count the pixels of each pair of true and predicted label.
+
+    Args:
+        prediction_NHW: Predicted labels in [0, num_classes), any integer dtype.
+        target_NHW: True labels in [0, num_classes) or `ignore_index`, any integer dtype.
+        num_classes: C.
+        ignore_index: True label of the pixels that are not counted; None: every pixel is.
+
+    Returns:
+        (C, C), int64, rows true and columns predicted, on the device of the predictions.
+
+    Raises:
+        ValueError: If a shape, a dtype or a label is wrong.
+    """
+    cell_NHW = _cells(prediction_NHW, target_NHW, num_classes, ignore_index)
+    counts = torch.bincount(cell_NHW.flatten(), minlength=num_classes**2 + 1)
+    return counts[:-1].view(num_classes, num_classes)
+
+
+def confusion_matrices(
+    prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None = None
+) -> Tensor:
+    """Count the pixels of each pair of true and predicted label, image by image.
+
+    Args:
+        prediction_NHW: Predicted labels in [0, num_classes), any integer dtype.
+        target_NHW: True labels in [0, num_classes) or `ignore_index`, any integer dtype.
+        num_classes: C.
+        ignore_index: True label of the pixels that are not counted; None: every pixel is.
+
+    Returns:
+        (N, C, C), int64, rows true and columns predicted, on the device of the predictions.
+
+    Raises:
+        ValueError: If a shape, a dtype or a label is wrong.
+    """
+    cell_NHW = _cells(prediction_NHW, target_NHW, num_classes, ignore_index)
+    n, cells = cell_NHW.shape[0], num_classes**2 + 1
+    offset_N11 = cells * torch.arange(n, device=cell_NHW.device).view(n, 1, 1)
+    counts = torch.bincount((cell_NHW + offset_N11).flatten(), minlength=n * cells).view(n, cells)
+    return counts[:, :-1].view(n, num_classes, num_classes)
+
+
+def counts_per_image(
+    prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None = None
+) -> Tensor:
+    """Count each image's true positives, false negatives and false positives, for statistics over images.
+
+    Args:
+        prediction_NHW: Predicted labels in [0, num_classes), any integer dtype.
+        target_NHW: True labels in [0, num_classes) or `ignore_index`, any integer dtype.
+        num_classes: C.
+        ignore_index: True label of the pixels that are not counted; None: every pixel is.
+
+    Returns:
+        (N, C, 3), int64: tp, fn, fp, on the device of the predictions. An image's pixels of class c are tp + fn.
+
+    Raises:
+        ValueError: If a shape, a dtype or a label is wrong.
+    """
+    return outcome_counts(confusion_matrices(prediction_NHW, target_NHW, num_classes, ignore_index))
+
+
+def outcome_counts(matrix_NCC: Tensor) -> Tensor:
+    """True positives, false negatives and false positives of each class, (N, C, 3), from matrices, (N, C, C)."""
+    tp = matrix_NCC.diagonal(dim1=1, dim2=2)
+    return torch.stack([tp, matrix_NCC.sum(dim=2) - tp, matrix_NCC.sum(dim=1) - tp], dim=2)
+
+
+def _cells(prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None) -> Tensor:
+    """Number each pixel's cell of the matrix, row by row; ignored pixels get the number after the last."""
+    _check_shapes(prediction_NHW, target_NHW)
+    prediction_NHW, label_NHW = prediction_NHW.long(), target_NHW.long()
+    if ignore_index is None:
+        _check_labels(prediction_NHW, label_NHW, num_classes, ignore_index)
+        return label_NHW * num_classes + prediction_NHW
+    ignored_NHW = label_NHW == ignore_index
+    label_NHW = label_NHW.masked_fill(ignored_NHW, 0)
+    _check_labels(prediction_NHW, label_NHW, num_classes, ignore_index)
+    return (label_NHW * num_classes + prediction_NHW).masked_fill_(ignored_NHW, num_classes**2)
+
+
+def _check_shapes(prediction_NHW: Tensor, target_NHW: Tensor) -> None:
+    if prediction_NHW.ndim != 3 or prediction_NHW.shape != target_NHW.shape:
+        raise ValueError(
+            f"prediction and target must both be (N, H, W); got {tuple(prediction_NHW.shape)} and "
+            f"{tuple(target_NHW.shape)}. Take `logits.argmax(dim=1)`; pass a single image as a batch of one."
+        )
+    for name, tensor in (("prediction", prediction_NHW), ("target", target_NHW)):
+        if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+            raise ValueError(f"{name} must have an integer dtype; got {tensor.dtype}. Pass labels, not scores.")
+
+
+def _check_labels(prediction_NHW: Tensor, label_NHW: Tensor, num_classes: int, ignore_index: int | None) -> None:
+    """Refuse labels that would land in another pair's cell."""
+    if label_NHW.numel() == 0:
+        return
+    extremes = torch.stack([*torch.aminmax(prediction_NHW), *torch.aminmax(label_NHW)]).tolist()
+    wrong = [label for label in extremes if not 0 <= label < num_classes]
+    if wrong:
+        raise ValueError(
+            f"prediction and target labels must be in 0..{num_classes - 1}, or {ignore_index} (ignore_index) in the "
+            f"target; got {wrong[0]}. Name the ignored label, or give the right number of classes."
+        )
+
+
+class ConfusionMatrix:
+    """Accumulates a confusion matrix over a split, on the device of the first predictions.
+
+    Args:
+        num_classes: C, at least 2.
+        ignore_index: True label of the pixels that are not counted; None: every pixel is.
+
+    Raises:
+        ValueError: If there are fewer than 2 classes.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2; got {num_classes}. Count the background as a class.")
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self._counts_CC = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+
+    def update(self, prediction_NHW: Tensor, target_NHW: Tensor) -> None:
+        """Add a batch of labels; see `confusion_matrix` for what they must be."""
+        counts_CC = confusion_matrix(prediction_NHW, target_NHW, self.num_classes, self.ignore_index)
+        self._counts_CC = self._counts_CC.to(counts_CC.device) + counts_CC
+
+    def merge(self, other: Self) -> None:
+        """Add what another matrix of the same classes has counted.
+
+        Raises:
+            ValueError: If the number of classes differs.
+        """
+        if other.num_classes != self.num_classes:
+            raise ValueError(
+                f"merged matrices must have the same classes; got {self.num_classes} and {other.num_classes}. "
+                f"Merge matrices of one image set."
+            )
+        self._counts_CC = self._counts_CC + other._counts_CC.to(self._counts_CC.device)
+
+    def reset(self) -> None:
+        """Forget all counts."""
+        self._counts_CC = torch.zeros_like(self._counts_CC)
+
+    @property
+    def counts(self) -> Counts:
+        """A copy of the counts: (C, C), int64, rows true and columns predicted."""
+        return np.array(self._counts_CC.cpu().numpy(), dtype=np.int64)
+
+    def metrics(self) -> "ClassMetrics":
+        """Compute the metrics of what was counted so far."""
+        return class_metrics(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMetrics:
+    """Metrics by class, and their means over the classes that occur in the truth.
+
+    Attributes:
+        iou: TP / (TP + FN + FP). (C,), float64 in [0, 1]; NaN for a class that never occurs in the truth.
+        recall: TP / (TP + FN). Likewise.
+        precision: TP / (TP + FP). Likewise, and NaN also for a class that was never predicted.
+        pixel_accuracy: Share of the counted pixels that are right, in [0, 1]; NaN if none was counted.
+    """
+
+    iou: Floats
+    recall: Floats
+    precision: Floats
+    pixel_accuracy: float
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Labels, ascending, that never occur in the truth and are left out of every mean."""
+        return tuple(np.flatnonzero(np.isnan(self.iou)).tolist())
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU of the classes that occur; NaN if none does."""
+        return _mean_of_present(self.iou)
+
+    @property
+    def worst_class_iou(self) -> float:
+        """Lowest IoU of a class that occurs; NaN if none does."""
+        present = self.iou[~np.isnan(self.iou)]
+        return float(present.min()) if present.size else float("nan")
+
+    def thing_miou(self, thing_labels: Iterable[int]) -> float:
+        """Compute the mean IoU of the thing classes that occur.
+
+        Args:
+            thing_labels: Labels of the things, as of `ImageSet.thing_labels`.
+
+        Returns:
+            A number in [0, 1]; NaN if no thing occurs or there are none.
+        """
+        return _mean_of_present(self.iou[np.array(list(thing_labels), dtype=np.int64)])
+
+
+def _mean_of_present(values: Floats) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")
+
+
+def class_metrics(matrix: npt.ArrayLike) -> ClassMetrics:
+    """Compute metrics from a confusion matrix.
+
+    Args:
+        matrix: (C, C), integers >= 0, rows true and columns predicted.
+
+    Raises:
+        ValueError: If the matrix is not square, not of integers, or has a negative count.
+    """
+    counts = np.asarray(matrix)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
+        raise ValueError(f"matrix must be square, (C, C); got {counts.shape}. Pass rows true, columns predicted.")
+    if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
+        raise ValueError(f"matrix must hold integers >= 0; got {counts.dtype}. Pass counts, not shares.")
+    tp, true, predicted = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
+    occurs = true > 0
+    return ClassMetrics(
+        iou=_ratio(tp, true + predicted - tp, occurs),
+        recall=_ratio(tp, true, occurs),
+        precision=_ratio(tp, predicted, occurs & (predicted > 0)),
+        pixel_accuracy=float(tp.sum() / counts.sum()) if occurs.any() else float("nan"),
+    )
+
+
+def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any], where: npt.NDArray[np.bool]) -> Floats:
+    ratio: Floats = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=where)
+    return ratio

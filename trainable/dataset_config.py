@@ -1,0 +1,109 @@
+"""Which image set a trial learns from, as the user's config says it."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trainable.errors import InputError
+
+SYNTHETIC_DEFAULTS: dict[str, Any] = {"images": 120, "size": "96x160", "seed": 0}
+SMALLEST_SIDE = 64  # below that an AeroScapes-like person or drone is less than one pixel
+LARGEST_SIDE = 2048
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Read a size as the config writes it.
+
+    Args:
+        size: `HEIGHTxWIDTH` in pixels, for example `96x160`.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        InputError: When it is not of that form.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", size)
+    if match is None:
+        raise InputError("a size must be HEIGHTxWIDTH in pixels", repr(size), "Write for example 96x160")
+    return int(match[1]), int(match[2])
+
+
+class DatasetConfig(BaseModel):
+    """The `dataset` section of a config.
+
+    Attributes:
+        layout: `aeroscapes` as published, `described` by a data-set YAML, or `synthetic`, made on first use.
+        root: The folder of an `aeroscapes` set; for `described`, overrides the description's own root.
+        description: The data-set YAML of a `described` set.
+        dev_share: Share of the train images held out for tuning, in whole scenes, where the set gives no dev split.
+        images: How many images a `synthetic` set has.
+        size: Their size, `HEIGHTxWIDTH`.
+        seed: What they are drawn from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: Literal["aeroscapes", "described", "synthetic"]
+    root: Path | None = None
+    description: Path | None = None
+    dev_share: float = Field(default=0.15, gt=0, lt=1)
+    images: int | None = Field(default=None, ge=40, le=100_000)  # 40: three frames and more in each scene
+    size: str | None = None
+    seed: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_synthetic(cls, given: Any) -> Any:
+        """Resolve the defaults that only a synthetic set has, so that no other set's record shows them."""
+        if not isinstance(given, dict) or given.get("layout") != "synthetic":
+            return given
+        return given | {key: value for key, value in SYNTHETIC_DEFAULTS.items() if given.get(key) is None}
+
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, size: str | None) -> str | None:
+        if size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in parse_size(size)):
+            rule = f"both sides of dataset.size must lie in {SMALLEST_SIDE}..{LARGEST_SIDE}"
+            raise InputError(rule, size, "Write for example 96x160")
+        return size
+
+    @model_validator(mode="after")
+    def _check_layout(self) -> Self:
+        if self.layout == "aeroscapes":
+            self._require("root", "Give the folder that has JPEGImages, SegmentationClass and ImageSets")
+            self._refuse("description", "images", "size", "seed")
+        elif self.layout == "described":
+            self._require("description", "Give the path of the data-set YAML")
+            self._refuse("images", "size", "seed")
+        else:
+            self._refuse("root", "description")
+        return self
+
+    def _require(self, key: str, remedy: str) -> None:
+        if getattr(self, key) is None:
+            raise InputError(f"dataset.layout {self.layout} needs dataset.{key}", "none", remedy)
+
+    def _refuse(self, *keys: str) -> None:
+        for key in keys:
+            if getattr(self, key) is not None:
+                raise InputError(
+                    f"dataset.layout {self.layout} takes no dataset.{key}",
+                    getattr(self, key),
+                    f"Remove dataset.{key} or change dataset.layout",
+                )
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of a synthetic set's images."""
+        if self.size is None:
+            rule = "only a synthetic set has a size of its own"
+            raise InputError(rule, f"layout {self.layout}", "Take the sizes from its images")
+        return parse_size(self.size)
+
+    def absolute(self) -> Self:
+        """Return a copy whose paths no longer depend on the current directory, for workers that run in another one."""
+        paths = {"root": self.root, "description": self.description}
+        return self.model_copy(update={key: path.expanduser().absolute() for key, path in paths.items() if path})

@@ -1,0 +1,103 @@
+"""The device of a trial: which one, in which precision, and how much of it."""
+
+import ctypes
+import gc
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainable.config import Precision
+from trainable.errors import InputError
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a node that a trial may use.
+
+    Attributes:
+        cpus: CPU cores, the threads of its maths; at least one thread is used.
+        gpus: GPUs; a fraction shares one with other trials.
+    """
+
+    cpus: float = 1
+    gpus: float = 0
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a trial computes.
+
+    Attributes:
+        device: `cuda` or `cpu`.
+        dtype: The type of the network's activations under autocast; float32 means no autocast.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """channels_last where the reduced-precision kernels are faster with it (measured), else contiguous."""
+        return torch.contiguous_format if self.dtype == torch.float32 else torch.channels_last
+
+    @property
+    def name(self) -> str:
+        """`cpu` or the GPU's product name."""
+        return torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+
+    def autocast(self) -> Any:
+        """The context in which the network runs."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+
+def choose_compute(precision: Precision, share: Share) -> Compute:
+    """Pick the device that the share grants, and the precision.
+
+    Raises:
+        InputError: The precision is one that the device does not compute.
+    """
+    device = torch.device("cuda" if share.gpus > 0 and torch.cuda.is_available() else "cpu")
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError(
+            "runtime.precision fp16 needs a GPU", "a trial on the CPU", "Set runtime.precision to auto, bf16 or fp32"
+        )
+    chosen = _automatic(device) if precision == "auto" else precision
+    return Compute(device, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[chosen])
+
+
+def _automatic(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+def limit_process(share: Share) -> None:
+    """Hold this process to its share: threads, denormals, GPU memory."""
+    torch.set_num_threads(max(1, int(share.cpus)))
+    # Weights that decay towards zero become denormal, and a CPU computes those ten times slower.
+    torch.set_flush_denormal(True)
+    if share.gpus > 0 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share.gpus))
+        torch.backends.cudnn.benchmark = True
+
+
+def free_memory() -> None:
+    """Give back what the last trial held: to the allocator, and from there to the system."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif platform.system() == "Linux":
+        # glibc keeps freed arenas; over hundreds of trials in one process that looks like a leak.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in MB: allocated on the GPU since the last reset, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource  # not on Windows, where Ray's workers do not run either
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

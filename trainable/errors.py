@@ -1,0 +1,23 @@
+"""The error for a user's mistake: its message states the rule, the value and the remedy."""
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: a config, a file, a folder.
+
+    The command line prints the message without a traceback and exits with 2.
+
+    Args:
+        rule: What must hold, as a sentence without a full stop ("dataset.root must be a folder").
+        value: What was given instead.
+        remedy: What to do about it, as a sentence without a full stop.
+    """
+
+    def __init__(self, rule: str, value: object, remedy: str) -> None:
+        super().__init__(f"{rule}; got {value}. {remedy}.")
+        self.rule = rule
+        self.value = value
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, object, str]]:
+        """Keep the three parts when the error crosses a process boundary."""
+        return type(self), (self.rule, self.value, self.remedy)

@@ -1,0 +1,90 @@
+"""Evaluation of a network on a split at native resolution: counts on the device, padding never scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from trainable.confusion import confusion_matrices, outcome_counts
+from trainable.crops import cut
+from trainable.device import Compute
+from trainable.image_cache import ImageCache
+from trainable.image_set import IGNORED
+from trainable.pixels import normalise
+from trainable.views import View, views
+
+_STRIDE = 32
+"""The networks want sides that are multiples of their encoder's stride."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network did on a split.
+
+    Attributes:
+        per_image: int64 (images x classes x classes), confusion matrices, rows true, columns predicted.
+        loss: Mean of the training criterion over forward passes, weighted by their scored pixels; NaN for an
+            empty split.
+    """
+
+    per_image: NDArray[np.int64]
+    loss: float
+
+    @property
+    def matrix(self) -> NDArray[np.int64]:
+        """int64 (classes x classes), the confusion matrix of the whole split."""
+        matrix: NDArray[np.int64] = self.per_image.sum(axis=0)
+        return matrix
+
+    @property
+    def per_image_counts(self) -> NDArray[np.int64]:
+        """int64 (images x classes x 3): true positives, false negatives, false positives."""
+        counts: NDArray[np.int64] = outcome_counts(torch.from_numpy(self.per_image)).numpy()
+        return counts
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, criterion: nn.Module, cache: ImageCache, indices: Sequence[int], compute: Compute
+) -> Evaluation:
+    """Run the network over images and count.
+
+    Args:
+        model: Maps images to logits_NCHW; set to evaluation mode here and left so.
+        criterion: `criterion(logits_NCHW, target_NHW)`; it sees the logits once and as they are.
+        cache: The decoded images.
+        indices: Which of them.
+        compute: Device and precision.
+    """
+    model.eval()
+    classes = cache.pixel_counts.shape[1]
+    counts = torch.zeros(len(indices), classes, classes, dtype=torch.int64, device=compute.device)
+    losses: list[torch.Tensor] = []
+    weights: list[int] = []
+    for view in views(cache.shapes[list(indices)]):
+        logits, target = _forward(model, cache, [indices[position] for position in view.positions], view, compute)
+        where = torch.tensor(view.positions, device=compute.device)
+        counts.index_add_(0, where, confusion_matrices(logits.argmax(dim=1), target, classes, IGNORED))
+        losses.append(criterion(logits, target))
+        weights.append(target.numel())
+    loss = float(np.average(torch.stack(losses).cpu().numpy(), weights=weights)) if losses else float("nan")
+    return Evaluation(counts.cpu().numpy(), loss)
+
+
+def _forward(
+    model: nn.Module, cache: ImageCache, indices: Sequence[int], view: View, compute: Compute
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (float32) and target of the scored part of a view."""
+    images, masks = zip(*(cut(cache, index, view.window) for index in indices), strict=True)
+    target = torch.from_numpy(np.stack(masks)).to(compute.device)
+    images_NCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    pixels = normalise(images_NCHW, compute.device, compute.memory_format)
+    bottom, right = (-view.window.height) % _STRIDE, (-view.window.width) % _STRIDE
+    with compute.autocast():
+        logits = model(F.pad(pixels, (0, right, 0, bottom)))
+    rows, columns = view.keep
+    return logits.float()[:, :, rows, columns], target[:, rows, columns].long()

@@ -1,0 +1,198 @@
+"""The decoded image set as memory-mapped uint8 arrays, built once a node and shared by all its trials."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainable.errors import InputError
+from trainable.image_set import IGNORED, ImageSet, MaskEncoding, Sample
+from trainable.mask_encoding import decode_image, decode_mask
+
+FORMAT_VERSION: Final = 1
+"""Part of the key: a change of the layout below makes old caches invisible."""
+
+_SPARE_BYTES: Final = 256 * 2**20
+"""Left free on the disk beside the cache."""
+
+Progress = Callable[[int, int], None]
+
+
+class ImageCache:
+    """Decoded images and masks of an image set; slices of the maps, nothing is copied until it is used.
+
+    Args:
+        folder: A folder that `open_cache` built.
+
+    Attributes:
+        fingerprint: Hash of all image and mask bytes and of the encoding: the same data on two machines has the
+            same fingerprint.
+        pixel_counts: int64 (samples x classes), valid pixels of each class in each image.
+        shapes: int64 (samples x 2), height and width.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        meta = json.loads((folder / "meta.json").read_text())
+        self.folder = folder
+        self.fingerprint: str = meta["fingerprint"]
+        self.shapes: NDArray[np.int64] = np.load(folder / "shapes.npy", allow_pickle=False)
+        self.pixel_counts: NDArray[np.int64] = np.load(folder / "pixel_counts.npy", allow_pickle=False)
+        self._offsets = _pixel_offsets(self.shapes)
+        self._images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="r")
+        self._masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """The RGB image `index`, uint8 HxWx3, a read-only view of the map."""
+        height, width = self.shapes[index]
+        start = 3 * self._offsets[index]
+        return self._images[start : start + 3 * height * width].reshape(height, width, 3)
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """The labels of image `index`, uint8 HxW with 255 where ignored, a read-only view of the map."""
+        height, width = self.shapes[index]
+        start = self._offsets[index]
+        return self._masks[start : start + height * width].reshape(height, width)
+
+
+def open_cache(image_set: ImageSet, cache_dir: Path, on_progress: Progress | None = None) -> ImageCache:
+    """Open the cache of `image_set` below `cache_dir`, building it first where it is missing.
+
+    Concurrent callers on a node wait for one build. A changed, added or removed file, or a changed encoding, gives
+    another key and so another cache.
+
+    Args:
+        image_set: What to decode.
+        cache_dir: Where the caches of this node lie.
+        on_progress: Called with (images done, images in all) while a cache is built.
+
+    Raises:
+        InputError: An image or mask cannot be used, or the disk has too little space.
+    """
+    folder = cache_dir / f"{image_set.name}-{cache_key(image_set)}"
+    if (folder / "meta.json").exists():
+        return ImageCache(folder)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "meta.json").exists():
+            _build(image_set, folder, on_progress or _silent)
+    return ImageCache(folder)
+
+
+def cache_key(image_set: ImageSet) -> str:
+    """16 hex digits that change with any file's path, size or time of change, the classes or the encoding."""
+    digest = hashlib.blake2b(_describe(image_set).encode(), digest_size=8)
+    for sample in image_set:
+        for path in (sample.image, sample.mask):
+            status = path.stat()
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _describe(image_set: ImageSet) -> str:
+    classes = [asdict(entry) for entry in image_set.classes]
+    encoding = [image_set.encoding.kind, sorted(image_set.encoding.ids.items()),
+                sorted(image_set.encoding.colors.items())]  # fmt: skip
+    return json.dumps([FORMAT_VERSION, [sample.id for sample in image_set], classes, encoding])
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    digest: bytes
+
+
+def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
+    shapes = np.array([_size(sample) for sample in image_set], dtype=np.int64).reshape(-1, 2)
+    _require_space(folder.parent, 4 * int(shapes.prod(axis=1).sum()))
+    # Built aside and renamed: a cache is whole or absent, also after a kill.
+    temporary = folder.with_name(f"building-{uuid.uuid4().hex}")
+    temporary.mkdir()
+    try:
+        meta, counts = _write_maps(image_set, shapes, temporary, on_progress)
+        np.save(temporary / "shapes.npy", shapes)
+        np.save(temporary / "pixel_counts.npy", counts)
+        (temporary / "meta.json").write_text(json.dumps(meta))
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write_maps(
+    image_set: ImageSet, shapes: NDArray[np.int64], folder: Path, on_progress: Progress
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    counts = np.zeros((len(image_set), len(image_set.classes)), dtype=np.int64)
+    digest = hashlib.blake2b(_describe(image_set).encode(), digest_size=16)
+    with (folder / "images.u8").open("wb") as images, (folder / "masks.u8").open("wb") as masks:
+        for index, item in enumerate(_decode_all(image_set)):
+            if item.image.shape[:2] != tuple(shapes[index]):
+                raise ValueError(f"{image_set.samples[index].image} changed while it was read")
+            images.write(item.image.tobytes())
+            masks.write(item.mask.tobytes())
+            counts[index] = np.bincount(item.mask.ravel(), minlength=IGNORED + 1)[: counts.shape[1]]
+            digest.update(item.digest)
+            on_progress(index + 1, len(image_set))
+    return {"fingerprint": digest.hexdigest(), "samples": len(image_set)}, counts
+
+
+def _decode_all(image_set: ImageSet) -> Iterator[_Decoded]:
+    """Decode with all cores, a chunk ahead of the writer at most: the whole set may not fit in memory."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=workers) as threads:
+        for start in range(0, len(image_set), 8 * workers):
+            chunk = image_set.samples[start : start + 8 * workers]
+            yield from threads.map(lambda sample: _decode(sample, image_set.encoding), chunk)
+
+
+def _decode(sample: Sample, encoding: MaskEncoding) -> _Decoded:
+    image, mask = decode_image(sample.image), decode_mask(sample.mask, encoding)
+    if image.shape[:2] != mask.shape:
+        raise InputError(
+            f"an image and its mask must have one size ({sample.image}, {sample.mask})",
+            f"{image.shape[1]}x{image.shape[0]} and {mask.shape[1]}x{mask.shape[0]}",
+            "Run `aerosweep data check` to list every such pair",
+        )
+    digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16)
+    digest.update(sample.mask.read_bytes())
+    return _Decoded(image, mask, digest.digest())
+
+
+def _size(sample: Sample) -> tuple[int, int]:
+    with Image.open(sample.image) as image:
+        return image.height, image.width
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + _SPARE_BYTES:
+        raise InputError(
+            f"the decoded images need {(needed + _SPARE_BYTES) / 2**30:.1f} GiB in {folder}",
+            f"{free / 2**30:.1f} GiB free",
+            "Free space there, or set resources.cache_dir to a larger disk",
+        )
+
+
+def _pixel_offsets(shapes: NDArray[np.int64]) -> NDArray[np.int64]:
+    ends = shapes.prod(axis=1).cumsum()
+    return np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])
+
+
+def _silent(done: int, total: int) -> None:
+    """Report nothing."""

@@ -1,0 +1,121 @@
+"""The segmentation networks: architectures and encoders of segmentation_models_pytorch by name."""
+
+import inspect
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import nn
+
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+
+ARCHITECTURES: Final[dict[str, Any]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
+"""Architecture classes by the name that a config uses."""
+
+
+def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
+    """Build the network; random weights come from torch's global generator.
+
+    Args:
+        config: What to build.
+        num_classes: Channels of the logits, >= 2.
+
+    Returns:
+        A module that maps float NCHW images, normalised with ImageNet's mean and standard deviation, to
+        logits_NCHW of the same height and width.
+
+    Raises:
+        InputError: An unknown name, weights that cannot be had, or a combination that the library refuses.
+    """
+    check_names(config)
+    model = _create(config, num_classes)
+    if config.encoder_weights not in ("imagenet", "none"):
+        _load_encoder(model, Path(config.encoder_weights), config.encoder)
+    return model
+
+
+def check_names(config: ModelConfig) -> None:
+    """Check the names of a model config without building anything.
+
+    Raises:
+        InputError: An unknown architecture or encoder, or a weights file that is not there.
+    """
+    if config.architecture not in ARCHITECTURES:
+        raise InputError(
+            "model.architecture must be an architecture of segmentation_models_pytorch",
+            repr(config.architecture),
+            f"Choose one of {', '.join(ARCHITECTURES)}",
+        )
+    if not _encoder_exists(config.encoder):
+        raise InputError(
+            "model.encoder must be an encoder of segmentation_models_pytorch, or tu-NAME for one of timm",
+            repr(config.encoder),
+            "See smp.encoders.get_encoder_names() and timm.list_models()",
+        )
+    if config.encoder_weights not in ("imagenet", "none") and not Path(config.encoder_weights).is_file():
+        raise InputError(
+            "model.encoder_weights must be imagenet, none or the path of a state dict",
+            repr(config.encoder_weights),
+            "Give the path of an existing file, or set it to none to train from random weights",
+        )
+
+
+def _encoder_exists(name: str) -> bool:
+    if name in smp.encoders.get_encoder_names():
+        return True
+    prefix, _, timm_name = name.partition("-")
+    known = {entry.partition(".")[0] for entry in timm.list_models(pretrained=False)}
+    base = timm_name.partition(".")[0]
+    return (prefix == "tu" and base in known) or (prefix == "timm" and bool({base, f"tf_{base}"} & known))
+
+
+def _create(config: ModelConfig, num_classes: int) -> nn.Module:
+    architecture = ARCHITECTURES[config.architecture]
+    options: dict[str, Any] = {}
+    # Stated for all that take it: smp's defaults differ between DeepLabV3 and V3+ and confound their comparison.
+    if "encoder_output_stride" in inspect.signature(architecture).parameters:
+        options["encoder_output_stride"] = config.output_stride
+    weights = "imagenet" if config.encoder_weights == "imagenet" else None
+    try:
+        with warnings.catch_warnings():
+            # smp deprecates its `timm-` prefix in favour of `tu-`; configs in the wild use both.
+            warnings.simplefilter("ignore")
+            model: nn.Module = architecture(
+                encoder_name=config.encoder, encoder_weights=weights, classes=num_classes, **options
+            )
+    except Exception as error:
+        raise _refusal(config, error) from error
+    return model
+
+
+def _refusal(config: ModelConfig, error: Exception) -> InputError:
+    what = f"{config.architecture} with {config.encoder}"
+    if config.encoder_weights == "imagenet" and not isinstance(error, (ValueError, TypeError)):
+        return InputError(
+            f"model.encoder_weights imagenet must be downloadable for {config.encoder}",
+            f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+            "Check the network (or the proxy), give the path of a downloaded state dict, or set "
+            "model.encoder_weights=none to train from random weights",
+        )
+    return InputError(
+        f"model must be a combination that segmentation_models_pytorch can build ({what})",
+        f"{type(error).__name__}: {error}",
+        "Choose another encoder or output_stride for this architecture",
+    )
+
+
+def _load_encoder(model: nn.Module, path: Path, encoder: str) -> None:
+    try:
+        # Strictly weights: a pickle from anywhere else is never executed.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.encoder.load_state_dict(state)  # type: ignore[union-attr, operator]
+    except Exception as error:
+        raise InputError(
+            f"model.encoder_weights must be a state dict of {encoder} that loads with weights_only",
+            f"{path}: {type(error).__name__}: {str(error)[:300]}",
+            "Save it with torch.save(encoder.state_dict(), path) from the same encoder",
+        ) from error

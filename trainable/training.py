@@ -1,0 +1,184 @@
+"""The training loop of one trial, an epoch at a time; it knows neither where it is recorded nor who stops it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from trainable import trial_record as names
+from trainable.config import TrialConfig
+from trainable.confusion import class_metrics
+from trainable.crops import CropSampler
+from trainable.device import Compute, peak_memory_mb
+from trainable.evaluation import Evaluation, evaluate
+from trainable.image_set import ImageSet
+from trainable.loss_factory import build_loss
+from trainable.model import build_model
+from trainable.pixels import normalise
+from trainable.schedule import learning_rate_factor
+from trainable.trial_data import TrialData
+
+State = dict[str, Any]
+"""Tensors and plain values: what `torch.load(weights_only=True)` reads back."""
+
+
+class InterruptedTraining(Exception):  # noqa: N818 (a request, not an error)
+    """The epoch was left because somebody asked the trial to stop; nothing of it is kept."""
+
+
+@dataclass(frozen=True)
+class EpochOutcome:
+    """What one epoch gave.
+
+    Attributes:
+        metrics: Finite values under the names of `trainable.trial_record`.
+        diverged: Why the trial cannot go on, or None.
+        matrix: int64 (classes x classes) on dev, rows true, or None where the trial diverged.
+        per_image_counts: int64 (dev images x classes x 3): true positives, false negatives, false positives.
+    """
+
+    metrics: dict[str, float]
+    diverged: str | None = None
+    matrix: NDArray[np.int64] | None = None
+    per_image_counts: NDArray[np.int64] | None = None
+
+
+class Training:
+    """A network in training.
+
+    Args:
+        config: What to train.
+        data: The images, split.
+        compute: Device and precision.
+    """
+
+    def __init__(self, config: TrialConfig, data: TrialData, compute: Compute) -> None:
+        torch.manual_seed(config.seed)
+        self._config = config
+        self._data = data
+        self._compute = compute
+        model = build_model(config.model, data.num_classes)
+        self._model = model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+        self._forward = torch.compile(self._model) if config.runtime.compile else self._model
+        self._criterion = build_loss(config.loss).to(compute.device)
+        self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed)
+        optimizer = config.optimizer
+        self._optimizer = torch.optim.AdamW(
+            self._model.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
+        )
+        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
+
+    def run_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> EpochOutcome:
+        """Train and evaluate epoch `epoch`, from 1.
+
+        Args:
+            epoch: Which one; the one after the last that this object (or its restored state) has trained.
+            should_stop: Asked before each step.
+
+        Raises:
+            InterruptedTraining: `should_stop` said so.
+        """
+        if self._compute.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        train_loss = self._train(epoch, should_stop)
+        seconds = time.perf_counter() - began
+        if not math.isfinite(train_loss):
+            return EpochOutcome({}, diverged=f"the training loss became {train_loss} in epoch {epoch}")
+        evaluation = evaluate(
+            self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute
+        )
+        metrics = {
+            names.TRAIN_LOSS: train_loss,
+            names.LEARNING_RATE: self._optimizer.param_groups[0]["lr"],
+            names.IMAGES_PER_SECOND: self._sampler.steps * self._config.data.batch_size / seconds,
+            names.PEAK_MEMORY_MB: peak_memory_mb(self._compute.device),
+        } | dev_metrics(evaluation, self._data.image_set)
+        return EpochOutcome(metrics, None, evaluation.matrix, evaluation.per_image_counts)
+
+    def _train(self, epoch: int, should_stop: Callable[[], bool]) -> float:
+        self._model.train()
+        total = torch.zeros((), device=self._compute.device)
+        for step in range(self._sampler.steps):
+            if should_stop():
+                raise InterruptedTraining
+            total += self._step(epoch, step)
+        # The only wait for the device in the epoch.
+        return float(total) / self._sampler.steps
+
+    def _step(self, epoch: int, step: int) -> torch.Tensor:
+        compute = self._compute
+        images, target = self._sampler.batch(epoch, step)
+        pixels = normalise(images, compute.device, compute.memory_format)
+        self._set_learning_rate((epoch - 1) * self._sampler.steps + step)
+        with compute.autocast():
+            logits = self._forward(pixels)
+        loss: torch.Tensor = self._criterion(logits.float(), target.to(compute.device, non_blocking=True))
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach()
+
+    def _set_learning_rate(self, step: int) -> None:
+        """The schedule is a function of the step, so that its state is the epoch."""
+        steps = self._sampler.steps
+        config = self._config
+        factor = learning_rate_factor(step, config.optimizer.warmup_epochs * steps, config.max_epochs * steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.optimizer.learning_rate * factor
+
+    def state(self) -> State:
+        """Everything that the next epoch depends on: network, optimizer, scaler, random state."""
+        state: State = {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        if self._compute.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state()
+        return state
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned, on the same or another machine."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"].cpu())
+        if self._compute.device.type == "cuda" and "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu())
+
+    def weights(self) -> State:
+        """The network's weights alone."""
+        return dict(self._model.state_dict())
+
+
+def dev_metrics(evaluation: Evaluation, image_set: ImageSet) -> dict[str, float]:
+    """All metrics of an evaluation by their recorded names; those that do not exist are left out.
+
+    Args:
+        evaluation: Counts and loss on dev.
+        image_set: Its class names and which are things.
+    """
+    scores = class_metrics(evaluation.matrix)
+    metrics = {
+        names.DEV_LOSS: evaluation.loss,
+        names.MIOU: scores.mean_iou,
+        names.THING_MIOU: scores.thing_miou(image_set.thing_labels),
+        names.WORST_CLASS_IOU: scores.worst_class_iou,
+        names.PIXEL_ACCURACY: scores.pixel_accuracy,
+    }
+    for label, entry in enumerate(image_set.classes):
+        metrics[names.iou_metric(entry.name)] = float(scores.iou[label])
+        metrics[names.recall_metric(entry.name)] = float(scores.recall[label])
+        metrics[names.precision_metric(entry.name)] = float(scores.precision[label])
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+

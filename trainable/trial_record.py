@@ -1,0 +1,276 @@
+"""A trial's own record, the truth that MLflow, Optuna and the leaderboard are projections of.
+
+One folder a trial, `trials/<trial id>/`:
+
+    config.json         what was suggested, written when it was
+    attempts/0001.json  one a start: node, device, the epoch it continued from
+    checkpoints/0003.pt the whole training state; written before its epoch record, the last two are kept
+    epochs/0003.json    one immutable record a durable epoch
+    best/0003/...       weights, confusion matrix and per-image counts of the best epoch
+    end.json            the end marker: the reason and the whole history
+
+An epoch is durable when its record exists; a durable epoch is never trained again.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from trainable.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+# The names under which everything is recorded, in our files and in MLflow alike.
+TRAIN_LOSS: Final = "train_loss"
+DEV_LOSS: Final = "dev_loss"
+MIOU: Final = "miou"
+BEST_MIOU: Final = "best_miou"
+OBJECTIVE: Final = "objective"
+THING_MIOU: Final = "thing_miou"
+WORST_CLASS_IOU: Final = "worst_class_iou"
+PIXEL_ACCURACY: Final = "pixel_accuracy"
+LEARNING_RATE: Final = "learning_rate"
+IMAGES_PER_SECOND: Final = "images_per_second"
+PEAK_MEMORY_MB: Final = "peak_memory_mb"
+
+CONFUSION_MATRIX_FILE: Final = "confusion_matrix.csv"
+PER_IMAGE_COUNTS_FILE: Final = "per_image_counts.npz"
+WEIGHTS_FILE: Final = "weights.pt"
+
+EndReason = Literal["completed", "pruned", "diverged", "failed"]
+
+
+def iou_metric(class_name: str) -> str:
+    """Name of the metric that holds the IoU of a class."""
+    return f"iou/{metric_safe(class_name)}"
+
+
+def recall_metric(class_name: str) -> str:
+    """Name of the metric that holds the recall of a class."""
+    return f"recall/{metric_safe(class_name)}"
+
+
+def precision_metric(class_name: str) -> str:
+    """Name of the metric that holds the precision of a class."""
+    return f"precision/{metric_safe(class_name)}"
+
+
+def metric_safe(class_name: str) -> str:
+    """The class name in the characters that MLflow allows in a metric's name."""
+    return re.sub(r"[^\w\-. ]", "_", class_name)
+
+
+def trial_name(number: int) -> str:
+    """The id of the trial that was suggested as number `number`, from 0."""
+    return f"t{number:04d}"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch left behind.
+
+    Attributes:
+        epoch: 1 for the first.
+        time_ms: When it was recorded, milliseconds since 1970.
+        objective: Best value of the objective so far, finite; 0 once the trial has diverged.
+        best_epoch: The epoch that holds that best.
+        metrics: Finite values by name; a metric that does not exist in an epoch (the IoU of a class that never
+            occurs) is left out.
+        attempt: Which start of the trial trained it, from 1.
+        node: Host name.
+        device: `cpu` or the GPU's name.
+        diverged: Why the trial cannot go on, or None.
+    """
+
+    epoch: int
+    time_ms: int
+    objective: float
+    best_epoch: int
+    metrics: dict[str, float]
+    attempt: int = 1
+    node: str = ""
+    device: str = ""
+    diverged: str | None = None
+
+
+@dataclass(frozen=True)
+class EndMarker:
+    """How a trial ended; `history` makes its epoch records redundant.
+
+    Attributes:
+        reason: completed, pruned, diverged or failed.
+        detail: Why, for a person.
+        time_ms: When, milliseconds since 1970.
+        attempts: Starts of the trial.
+        history: All durable epochs, in order.
+    """
+
+    reason: EndReason
+    detail: str
+    time_ms: int
+    attempts: int
+    history: tuple[EpochRecord, ...]
+
+
+@dataclass(frozen=True)
+class TrialCard:
+    """What was suggested: the part of the record that exists from the start.
+
+    Attributes:
+        trial_id: Ours, `t0007`.
+        number: Suggestion number, from 0.
+        params: The searched values only, by flat key (`loss.alpha`).
+        config: The resolved trial config as plain values.
+        baseline: True for an enqueued point, which is never stopped early.
+        created_ms: Milliseconds since 1970.
+    """
+
+    trial_id: str
+    number: int
+    params: dict[str, Any]
+    config: dict[str, Any]
+    baseline: bool
+    created_ms: int
+
+
+@dataclass(frozen=True)
+class TrialSnapshot:
+    """A trial as its record stood when it was read."""
+
+    card: TrialCard
+    epochs: tuple[EpochRecord, ...] = ()
+    end: EndMarker | None = None
+    attempts: int = field(default=0)
+
+    @property
+    def objective(self) -> float | None:
+        """Best objective so far, or None before the first durable epoch."""
+        return self.epochs[-1].objective if self.epochs else None
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch record that the objective comes from."""
+        return self.epochs[self.epochs[-1].best_epoch - 1] if self.epochs else None
+
+    @property
+    def state(self) -> str:
+        """The end's reason, or `unfinished`."""
+        return self.end.reason if self.end else "unfinished"
+
+
+def now_ms() -> int:
+    """The present in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class TrialRecord:
+    """The record of one trial, to be read and written.
+
+    Args:
+        search: The folder of the search.
+        trial_id: The trial's id.
+    """
+
+    def __init__(self, search: Storage, trial_id: str) -> None:
+        self.trial_id = trial_id
+        self.folder = search.child("trials", trial_id)
+
+    def create(self, card: TrialCard) -> None:
+        """Write what was suggested."""
+        self.folder.write("config.json", _encode(asdict(card)))
+
+    def start_attempt(self, node: str, device: str, continued_from: int) -> int:
+        """Record a start of the trial and return its number, from 1."""
+        attempt = self.attempts() + 1
+        facts = {"node": node, "device": device, "continued_from": continued_from, "time_ms": now_ms()}
+        self.folder.write(f"attempts/{attempt:04d}.json", _encode(facts))
+        return attempt
+
+    def attempts(self) -> int:
+        """How often the trial was started."""
+        return len(self.folder.names("attempts"))
+
+    def append(self, record: EpochRecord) -> None:
+        """Make an epoch durable; its checkpoint must have been written before."""
+        self.folder.write(f"epochs/{record.epoch:04d}.json", _encode(asdict(record)))
+
+    def epochs(self) -> tuple[EpochRecord, ...]:
+        """All durable epochs from 1 on, without a gap."""
+        return _contiguous(self.folder.read_many([f"epochs/{name}" for name in self.folder.names("epochs")]), self)
+
+    def end(self, reason: EndReason, detail: str, history: Iterable[EpochRecord]) -> EndMarker:
+        """Write the end marker."""
+        marker = EndMarker(reason, detail, now_ms(), self.attempts(), tuple(history))
+        self.folder.write("end.json", _encode(asdict(marker)))
+        return marker
+
+    def best_file(self, epoch: int, name: str) -> str:
+        """Where a file of the best epoch lies, relative to the trial's folder."""
+        return f"best/{epoch:04d}/{name}"
+
+
+def load_trials(search: Storage) -> list[TrialSnapshot]:
+    """Every trial of a search, by number; a trial whose card cannot be read is named in the log and left out.
+
+    Args:
+        search: The folder of the search.
+    """
+    ids = search.child("trials").names()
+    files = search.read_many([f"trials/{i}/{name}" for i in ids for name in ("config.json", "end.json")])
+    found = (_load_trial(search, trial_id, files) for trial_id in ids)
+    return sorted((trial for trial in found if trial), key=lambda trial: trial.card.number)
+
+
+def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> TrialSnapshot | None:
+    card = _decode_card(files.get(f"trials/{trial_id}/config.json"), trial_id)
+    if card is None:
+        return None
+    end = _decode_end(files.get(f"trials/{trial_id}/end.json"), trial_id)
+    if end is not None:
+        return TrialSnapshot(card, end.history, end, end.attempts)
+    record = TrialRecord(search, trial_id)
+    return TrialSnapshot(card, record.epochs(), None, record.attempts())
+
+
+def _contiguous(files: Mapping[str, bytes], record: TrialRecord) -> tuple[EpochRecord, ...]:
+    epochs: list[EpochRecord] = []
+    for name in sorted(files):
+        values = _decode(files[name], f"{record.folder.url}/{name}")
+        if values is None or values["epoch"] != len(epochs) + 1:
+            break
+        epochs.append(EpochRecord(**values))
+    return tuple(epochs)
+
+
+def _decode_card(data: bytes | None, trial_id: str) -> TrialCard | None:
+    values = _decode(data, f"trials/{trial_id}/config.json")
+    return None if values is None else TrialCard(**values)
+
+
+def _decode_end(data: bytes | None, trial_id: str) -> EndMarker | None:
+    values = _decode(data, f"trials/{trial_id}/end.json")
+    if values is None:
+        return None
+    history = tuple(EpochRecord(**epoch) for epoch in values.pop("history"))
+    return EndMarker(history=history, **values)
+
+
+def _encode(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, allow_nan=False).encode()
+
+
+def _decode(data: bytes | None, name: str) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    try:
+        values = json.loads(data)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        logger.warning("%s is not a whole JSON object: treated as not written", name)
+        return None
+    return values

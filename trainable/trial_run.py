@@ -1,0 +1,164 @@
+"""One trial as it runs: training, checkpoint and record in the order that makes a crash harmless."""
+
+import io
+import math
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from trainable import trial_record as names
+from trainable.checkpoint import Checkpoints, to_bytes
+from trainable.training import EpochOutcome, State
+from trainable.trial_record import EpochRecord, TrialRecord, now_ms
+
+
+class Trainer(Protocol):
+    """What a trial run needs of a training loop; `trainable.training.Training` is the real one."""
+
+    def run_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> EpochOutcome:
+        """Train and evaluate one epoch."""
+        ...
+
+    def state(self) -> State:
+        """All that the next epoch depends on."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Continue from a state."""
+        ...
+
+    def weights(self) -> State:
+        """The weights alone; empty where there is nothing worth keeping."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial runs.
+
+    Attributes:
+        device: `cpu` or the GPU's name.
+        node: Host name.
+    """
+
+    device: str
+    node: str = socket.gethostname()
+
+
+class TrialRun:
+    """Continues a trial from its record, whenever and wherever it is started.
+
+    Args:
+        record: The trial's record.
+        trainer: The training loop, freshly built.
+        objective: Name of the metric whose running best is the objective.
+        class_names: For the confusion matrix.
+        place: For the record.
+    """
+
+    def __init__(
+        self, record: TrialRecord, trainer: Trainer, objective: str, class_names: tuple[str, ...], place: Place
+    ) -> None:
+        self._record = record
+        self._trainer = trainer
+        self._objective = objective
+        self._class_names = class_names
+        self._place = place
+        self._checkpoints = Checkpoints(record.folder)
+        self._durable = record.epochs()
+        self._trained = self._restore()
+        self.attempt = record.start_attempt(place.node, place.device, self._trained)
+
+    def _restore(self) -> int:
+        """Load the newest whole checkpoint and return its epoch, 0 for a fresh start."""
+        loaded = self._checkpoints.load_newest(up_to=len(self._durable))
+        if loaded is None:
+            return 0
+        epoch, state = loaded
+        self._trainer.load_state(state)
+        return epoch
+
+    def step(self, should_stop: Callable[[], bool] = lambda: False) -> EpochRecord:
+        """Train the next epoch and make it durable.
+
+        Returns:
+            The epoch's record.
+
+        Raises:
+            InterruptedTraining: `should_stop` said so; nothing of the epoch is kept.
+        """
+        epoch = self._trained + 1
+        outcome = self._trainer.run_epoch(epoch, should_stop)
+        if epoch <= len(self._durable):
+            # Its checkpoint was damaged and is made again; the record stands as it was.
+            record = self._durable[epoch - 1]
+        else:
+            record = self._score(epoch, outcome)
+        self._write(record, outcome)
+        self._trained = epoch
+        return record
+
+    def _score(self, epoch: int, outcome: EpochOutcome) -> EpochRecord:
+        value = outcome.metrics.get(self._objective, 0.0)
+        before = self._durable[-1] if self._durable else None
+        improved = before is None or value > before.objective
+        best_miou = max(
+            [outcome.metrics.get(names.MIOU, -math.inf), *(e.metrics.get(names.MIOU, -math.inf) for e in self._durable)]
+        )
+        objective = value if improved or before is None else before.objective
+        metrics = dict(outcome.metrics)
+        if math.isfinite(best_miou):
+            metrics[names.BEST_MIOU] = best_miou
+        return EpochRecord(
+            epoch=epoch,
+            time_ms=now_ms(),
+            # A diverged trial must look bad to sampler and scheduler, whatever it reached on its way.
+            objective=0.0 if outcome.diverged else objective,
+            best_epoch=epoch if improved or before is None else before.best_epoch,
+            metrics=metrics | {names.OBJECTIVE: 0.0 if outcome.diverged else objective},
+            attempt=self.attempt,
+            node=self._place.node,
+            device=self._place.device,
+            diverged=outcome.diverged,
+        )
+
+    def _write(self, record: EpochRecord, outcome: EpochOutcome) -> None:
+        """Best files and checkpoint first: a record promises that they are there."""
+        if record.best_epoch == record.epoch and outcome.diverged is None:
+            self._write_best(record.epoch, outcome)
+        if outcome.diverged is None:
+            self._checkpoints.save(record.epoch, self._trainer.state())
+        if record.epoch > len(self._durable):
+            self._record.append(record)
+            self._durable = (*self._durable, record)
+        self._checkpoints.prune()
+        self._prune_best(record.best_epoch)
+
+    def _write_best(self, epoch: int, outcome: EpochOutcome) -> None:
+        folder, record = self._record.folder, self._record
+        weights = self._trainer.weights()
+        if weights:
+            folder.write(record.best_file(epoch, names.WEIGHTS_FILE), to_bytes(weights))
+        if outcome.matrix is not None:
+            table = _csv(outcome.matrix, self._class_names)
+            folder.write(record.best_file(epoch, names.CONFUSION_MATRIX_FILE), table)
+        if outcome.per_image_counts is not None:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, counts=outcome.per_image_counts)
+            folder.write(record.best_file(epoch, names.PER_IMAGE_COUNTS_FILE), buffer.getvalue())
+
+    def _prune_best(self, best_epoch: int) -> None:
+        folder = self._record.folder
+        for name in folder.names("best"):
+            if name.isdigit() and int(name) != best_epoch:
+                folder.delete_folder(f"best/{name}")
+
+
+def _csv(matrix: np.ndarray[tuple[int, ...], np.dtype[np.int64]], class_names: tuple[str, ...]) -> bytes:
+    """The confusion matrix as a table: a row a true class, a column a predicted one, in pixels."""
+    rows = [",".join(["true \\ predicted", *class_names])]
+    rows += [",".join([name, *map(str, row)]) for name, row in zip(class_names, matrix.tolist(), strict=True)]
+    return ("\n".join(rows) + "\n").encode()
