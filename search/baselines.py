@@ -20,7 +20,9 @@ SEED_VALUES: Final[dict[str, Value]] = {
 _COMBINED: Final = ("loss.name", "model.architecture")
 
 
-def baseline_points(baselines: Literal["seed", "none"] | Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Value]]:
+def baseline_points(
+    baselines: Literal["seed", "none"] | Sequence[Mapping[str, Any]], space: Space
+) -> list[dict[str, Value]]:
     """The points to try first, as all values that exist at each, by flat key.
 
     Args:

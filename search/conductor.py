@@ -1,4 +1,7 @@
-"""All decisions of a search, from its record: what to try next, who goes on, who has ended. Ray only carries them out."""
+"""All decisions of a search, from its record: what to try next, who goes on, who has ended.
+
+Ray only carries them out.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -96,7 +99,9 @@ class Conductor:
         """
         trial = self._trials[trial_id]
         if epoch.epoch > len(trial.epochs):
-            trial = self._change(replace(trial, epochs=(*trial.epochs, epoch), attempts=epoch.attempt))
+            epochs = self._up_to(trial, epoch)
+            self._rungs.fill(trial_id, epochs[:-1])
+            trial = self._change(replace(trial, epochs=epochs, attempts=epoch.attempt))
         ending = self._ending(trial, epoch)
         if ending is not None:
             self._end(trial, *ending)
@@ -105,6 +110,15 @@ class Conductor:
     def trial_failed(self, trial_id: str, detail: str) -> None:
         """Take note that a trial cannot go on."""
         self._end(self._trials[trial_id], "failed", detail)
+
+    def _up_to(self, trial: TrialSnapshot, epoch: EpochRecord) -> tuple[EpochRecord, ...]:
+        """The epochs up to and with a new one.
+
+        A process that died between an epoch's record and its result leaves an epoch that the driver has not seen.
+        """
+        if epoch.epoch == len(trial.epochs) + 1:
+            return (*trial.epochs, epoch)
+        return TrialRecord(self._folder, trial.card.trial_id).epochs()[: epoch.epoch]
 
     def _suggest(self) -> TrialCard:
         number = len(self._trials)

@@ -75,7 +75,7 @@ class ResourcesConfig(Section):
     @classmethod
     def _is_placeable(cls, value: float | str, info: ValidationInfo) -> float | str:
         if isinstance(value, float) and value > 1 and not value.is_integer():
-            rule = f"resources.{info.field_name} must be a whole number or below 1 (Ray splits one, and gives more as wholes)"
+            rule = f"resources.{info.field_name} must be a whole number, or below 1 to share one"
             raise InputError(rule, value, f"Write {int(value)} or {int(value) + 1}")
         return value
 

@@ -12,7 +12,7 @@ from trainable.errors import InputError
 _LONGEST_VALUE: Final = 120
 
 
-class InputErrors(InputError):
+class ConfigError(InputError):
     """Several mistakes at once, so that they can be mended at once.
 
     Args:
@@ -26,14 +26,14 @@ class InputErrors(InputError):
         if len(problems) > 1:
             self.args = ("\n".join([f"{len(problems)} problems:", *(f"  {problem}" for problem in problems)]),)
 
-    def __reduce__(self) -> tuple[type["InputErrors"], tuple[tuple[InputError, ...]]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[InputError, ...]]]:  # type: ignore[override]
         """Keep the problems when the error crosses a process boundary."""
         return type(self), (self.problems,)
 
 
 def flatten(error: InputError) -> tuple[InputError, ...]:
     """The single mistakes that an error holds."""
-    return error.problems if isinstance(error, InputErrors) else (error,)
+    return error.problems if isinstance(error, ConfigError) else (error,)
 
 
 def raise_all(problems: Sequence[InputError]) -> None:
@@ -41,7 +41,7 @@ def raise_all(problems: Sequence[InputError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise InputErrors(problems)
+        raise ConfigError(problems)
 
 
 def show(value: object) -> str:
@@ -68,11 +68,13 @@ def unknown_key(key: str, value: object, siblings: Iterable[str], everywhere: It
 
 
 def _meant(section: str, name: str, siblings: list[str], everywhere: list[str]) -> str:
-    close = [f"{section}.{match}" if section else match for match in difflib.get_close_matches(name, siblings, n=1)]
+    close = [
+        f"{section}.{match}" if section else match for match in difflib.get_close_matches(name.lower(), siblings, n=1)
+    ]
     by_name: dict[str, str] = {}
     for other in everywhere:
         by_name.setdefault(other.rpartition(".")[2], other)
-    close += [by_name[match] for match in difflib.get_close_matches(name, list(by_name), n=1, cutoff=0.7)]
+    close += [by_name[match] for match in difflib.get_close_matches(name.lower(), list(by_name), n=1, cutoff=0.7)]
     return f"Did you mean {close[0]}? " if close else ""
 
 
@@ -125,7 +127,10 @@ _FIXED_RULES: Final[dict[str, tuple[str, str]]] = {
     "string_too_long": ("must be shorter", "Shorten it"),
     "finite_number": ("must be a finite number", "Give a number that is neither infinite nor NaN"),
     "model_type": ("must be a mapping of keys to values", "Write KEY: VALUE lines below it, or {KEY: VALUE}"),
-    "model_attributes_type": ("must be a mapping of keys to values", "Write KEY: VALUE lines below it, or {KEY: VALUE}"),
+    "model_attributes_type": (
+        "must be a mapping of keys to values",
+        "Write KEY: VALUE lines below it, or {KEY: VALUE}",
+    ),
     "dict_type": ("must be a mapping of keys to values", "Write KEY: VALUE lines below it, or {KEY: VALUE}"),
     "list_type": ("must be a list", "Write [A, B]"),
     "path_type": ("must be a path", "Put it into quotes"),
@@ -151,5 +156,5 @@ def _literal_rule(value: object, expected: str) -> tuple[str, str]:
     listed = ", ".join(options)
     if isinstance(value, list):
         return f"must be one of {listed}", "Give one of them, not a list"
-    close = difflib.get_close_matches(str(value), options, n=1)
+    close = difflib.get_close_matches(str(value).lower(), options, n=1)
     return f"must be one of {listed}", f"Did you mean {close[0]}? Choose one of them" if close else "Choose one of them"

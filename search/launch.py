@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
+
+import optuna
 
 from search.conductor import Conductor
 from search.config import SearchConfig
-from search.leaderboard import leaderboard, write_csv
 from search.lease import Lease
 from search.mlflow_projection import tracking_uri, ui_command
 from search.preflight import check_search
 from search.progress import SearchState, SearchView
-from search.projections import Projections
+from search.projections import Projections, write_leaderboard
 from search.ray_session import ray_session, run_tune
 from search.resources import Allotment, allot
 from search.search_folder import require_startable, write_search
@@ -24,8 +26,6 @@ from trainable.image_cache import Progress
 from trainable.storage import Storage
 from trainable.trial_data import open_trial_data
 from trainable.trial_record import TrialCard, TrialSnapshot, load_trials
-
-LEADERBOARD_FILE: Final = "leaderboard.csv"
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def run_search(
     Raises:
         InputError: The user's mistake, found before any trial starts.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study, and we build one a suggestion
     folder = Storage(config.folder)
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume)
@@ -92,7 +93,7 @@ def run_search(
         finally:
             projections.close(load_trials(folder))
             trials = load_trials(folder)
-            folder.write(LEADERBOARD_FILE, write_csv(leaderboard(trials)))
+            write_leaderboard(folder, trials)
     uri, _ = tracking_uri(config.tracking, config.storage)
     return SearchOutcome(
         trials=trials,
@@ -127,21 +128,24 @@ class _Launch:
 
     def run(self, address: str | None, cache_dir: str, trainable: type | None) -> StopFlag:
         """Run until done or stopped."""
-        from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
-        from trainable.ray_trainable import SegmentationTrainable
-
         conductor = self._conductor
         conductor.recover()
         if conductor.left == 0:
             return self._stop
         with ray_session(address) as resources, self._stop.caught_signals():
+            # Ray must not be imported before the session has set its environment.
+            from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
+            from trainable.ray_trainable import SegmentationTrainable
+
             allotment = allot(self._config.resources, resources)
             self._slots = allotment.slots
+            self._began = time.monotonic()  # Ray's own start says nothing about how fast trials go
             searcher = RecordSearcher(conductor, _Assignment(self._config, self._folder, cache_dir, allotment.share))
             callback = DriverCallback(
                 conductor, self._stop, 60 * self._config.runtime.epoch_timeout_minutes, self._show
             )
-            try:
+            # What is durable is durable: a stop leaves Tune's loop at once, and the session's end ends the workers.
+            with suppress(SearchStopped):
                 run_tune(
                     trainable or SegmentationTrainable,
                     _ray_resources(allotment),
@@ -151,8 +155,6 @@ class _Launch:
                     callback,
                     self._config.runtime.max_attempts,
                 )
-            except SearchStopped:
-                pass  # what is durable is durable; leaving the session ends the workers
         return self._stop
 
     def _changed(self, trial: TrialSnapshot) -> None:

@@ -7,6 +7,8 @@ from dataclasses import astuple, dataclass, fields
 from statistics import fmean
 from typing import Final
 
+from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -131,10 +133,22 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], limit: int) -> Table:
         rows: Of `leaderboard`.
         limit: How many to show.
     """
-    table = Table(title="Leaderboard", caption=_caption(rows, limit), title_justify="left", caption_justify="left")
+    # Narrow on purpose: with the longest names and losses it is to be read on 80 columns.
+    table = Table(
+        title="Leaderboard",
+        caption=Text(_caption(rows, limit)),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     shown = [column for column in _COLUMNS if column.is_wanted(rows)]
     for column in shown:
-        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=column.number)
+        justify: JustifyMethod = "right" if column.number else "left"
+        table.add_column(
+            column.title, justify=justify, no_wrap=column.no_wrap, min_width=column.min_width, overflow="fold"
+        )
     for row in rows[:limit]:
         style = "dim" if row.rank is None else "bold" if row.rank == 1 else ""
         table.add_row(*(Text(column.text(row)) for column in shown), style=style)
@@ -158,6 +172,8 @@ class _Column:
     title: str
     text: Callable[[LeaderboardRow], str]
     number: bool = False
+    no_wrap: bool = True
+    min_width: int | None = None
     is_wanted: Callable[[Sequence[LeaderboardRow]], bool] = lambda rows: True
 
 
@@ -168,19 +184,21 @@ def _decimal(value: float | None, places: int = 3) -> str:
 _COLUMNS: Final = (
     _Column("#", lambda row: "" if row.rank is None else str(row.rank), number=True),
     _Column("trial", lambda row: row.trial + ("*" if row.baseline else "")),
-    _Column("model", lambda row: row.architecture),
-    _Column("encoder", lambda row: row.encoder, is_wanted=lambda rows: len({row.encoder for row in rows}) > 1),
-    _Column("loss", lambda row: row.loss),
-    _Column("epochs", lambda row: str(row.epochs), number=True),
+    _Column("model", lambda row: row.architecture, no_wrap=False),
+    _Column(
+        "encoder", lambda row: row.encoder, no_wrap=False, is_wanted=lambda rows: len({row.encoder for row in rows}) > 1
+    ),
+    _Column("loss", lambda row: row.loss, no_wrap=False, min_width=len("tversky a=.70")),
+    _Column("ep.", lambda row: str(row.epochs), number=True),
     _Column(
         "objective",
         lambda row: _decimal(row.objective),
         number=True,
-        is_wanted=lambda rows: any(row.objective != row.miou for row in rows),
+        is_wanted=lambda rows: any(row.rank is not None and row.objective != row.miou for row in rows),
     ),
     _Column("mIoU", lambda row: _decimal(row.miou), number=True),
     _Column("things", lambda row: _decimal(row.thing_miou), number=True),
     _Column("worst", lambda row: _decimal(row.worst_class_iou), number=True),
-    _Column("min", lambda row: _decimal(row.minutes, 1), number=True),
-    _Column("state", lambda row: row.state),
+    _Column("min", lambda row: _decimal(row.minutes, 0 if (row.minutes or 0) >= 100 else 1), number=True),
+    _Column("state", lambda row: "done" if row.state == "completed" else row.state),
 )

@@ -387,7 +387,8 @@ class _Session:
     def _create_child(self, trial: TrialSnapshot) -> _TrackedRun:
         card = trial.card
         parent = self._open_parent(card.created_ms)
-        tags = self._common_tags() | {
+        tags = _place_tags(trial) | self._common_tags()
+        tags |= {
             _TAG_PARENT: parent.run_id,
             TAG_TRIAL: card.trial_id,
             TAG_STATE: STATE_RUNNING,
@@ -425,17 +426,15 @@ class _Session:
             return
         self._open_parent(trial.card.created_ms)
         self._tracker.reopen(run)
-        for epoch in missing:
-            tags = _tags(trial, epoch) | {TAG_STATE: STATE_RUNNING}
-            self._tracker.log(run, _points(epoch), params, tags)
-            logged.add(epoch.epoch)
-            self._written.epochs += 1
+        points = [point for epoch in missing for point in _points(epoch)]
+        self._tracker.log(run, points, params, _place_tags(trial) | {TAG_STATE: STATE_RUNNING})
+        logged.update(epoch.epoch for epoch in missing)
+        self._written.epochs += len(missing)
 
     def _end(self, run: _TrackedRun, trial: TrialSnapshot) -> None:
         assert trial.end is not None
         self._tracker.upload(run, self._artifacts(trial))
-        last = trial.epochs[-1] if trial.epochs else None
-        tags = _tags(trial, last) | {TAG_STATE: trial.end.reason}
+        tags = _place_tags(trial) | {TAG_STATE: trial.end.reason}
         if trial.end.detail:
             tags[TAG_REASON] = _shortened(trial.end.detail, _LONGEST_TAG)
         self._tracker.log(run, tags=tags)
@@ -541,11 +540,13 @@ def _points(epoch: EpochRecord) -> "list[Metric]":
     return [Metric(key, value, epoch.time_ms, epoch.epoch) for key, value in values.items()]
 
 
-def _tags(trial: TrialSnapshot, epoch: EpochRecord | None) -> dict[str, str]:
-    attempts = max(trial.attempts, epoch.attempt if epoch else 0)
-    tags = {TAG_ATTEMPTS: str(attempts)}
-    if epoch is not None:
-        tags |= {TAG_NODE: epoch.node, TAG_DEVICE: epoch.device}
+def _place_tags(trial: TrialSnapshot) -> dict[str, str]:
+    """Where the trial was last seen, and its starts so far."""
+    last = trial.epochs[-1] if trial.epochs else None
+    attempts = max(trial.attempts, last.attempt if last else 0)
+    tags = {TAG_ATTEMPTS: str(attempts) if attempts else ""}
+    if last is not None:
+        tags |= {TAG_NODE: last.node, TAG_DEVICE: last.device}
     return {key: value for key, value in tags.items() if value}
 
 

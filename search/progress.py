@@ -173,7 +173,11 @@ def best_trial(trials: Iterable[TrialSnapshot]) -> TrialSnapshot | None:
 def best_text(state: SearchState) -> str:
     """The best so far and by what: `best 0.412 by t0003 (unet, dice)`."""
     best = best_trial(state.trials.values())
-    return "nothing to compare yet" if best is None else f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best)})"
+    return (
+        "nothing to compare yet"
+        if best is None
+        else f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best)})"
+    )
 
 
 def epochs_left(state: SearchState) -> float:
@@ -181,7 +185,9 @@ def epochs_left(state: SearchState) -> float:
 
     Stopped trials are shorter; one trial of full length is counted among them, which keeps early guesses high.
     """
-    lengths = [len(trial.epochs) for trial in state.trials.values() if trial.end is not None and not trial.card.baseline]
+    lengths = [
+        len(trial.epochs) for trial in state.trials.values() if trial.end is not None and not trial.card.baseline
+    ]
     expected = (sum(lengths) + state.max_epochs) / (len(lengths) + 1)
     open_trials = [trial for trial in state.trials.values() if trial.end is None]
     left = sum(_epochs_left_of(trial, state.max_epochs if trial.card.baseline else expected) for trial in open_trials)
@@ -217,7 +223,7 @@ def time_text(state: SearchState, now: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in words, no more exact than an estimate deserves: `40 s`, `12 min`, `3 h 20 min`, `2 d 5 h`."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 60:
@@ -252,7 +258,9 @@ def render(state: SearchState, now: float) -> RenderableType:
     """The live view of a state."""
     ended = sum(trial.end is not None for trial in state.trials.values())
     head = Table.grid(padding=(0, 1))
-    head.add_row(Text(state.name, style="bold"), ProgressBar(budget(state), ended, width=30), Text(time_text(state, now)))
+    head.add_row(
+        Text(state.name, style="bold"), ProgressBar(budget(state), ended, width=30), Text(time_text(state, now))
+    )
     rows = running_rows(state)
     running = Table.grid(padding=(0, 2))
     for row in rows[:_MOST_RUNNING_LINES]:

@@ -2,17 +2,149 @@
 
 import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from search.config import SearchConfig
+from search.leaderboard import leaderboard, write_csv
+from search.lease import current_holder
 from search.mlflow_projection import MlflowProjection, SearchIdentity, tracking_uri
 from search.optuna_journal import OptunaJournal
 from search.projection import BackgroundProjection
 from search.retention import Retention, keepers
-from search.search_folder import SearchMeta
+from search.search_folder import SearchMeta, read_meta
+from search.sync import SyncReport, sync
+from trainable.errors import InputError
 from trainable.storage import Storage
-from trainable.trial_record import TrialSnapshot
+from trainable.trial_record import TrialSnapshot, load_trials
+
+LEADERBOARD_FILE: Final = "leaderboard.csv"
 
 _DRAIN_SECONDS: Final = 60.0
 """How long the end of a launch waits for a tracker before it leaves the rest to `aerosweep sync`."""
+
+
+class Projections:
+    """MLflow, the Optuna journal and what is kept on disk, following a running search.
+
+    Args:
+        config: The search.
+        folder: Its folder.
+        meta: Its identity.
+        say: Prints a line for the user; called from the threads.
+    """
+
+    def __init__(self, config: SearchConfig, folder: Storage, meta: SearchMeta, say: Callable[[str], None]) -> None:
+        self._config = config
+        self._say = say
+        self._mlflow = mlflow_projection(config, folder, meta)
+        self._journal = OptunaJournal(folder, config.name, config.parsed_space)
+        self._retention = Retention(folder, config.confirm)
+        self._threads = [BackgroundProjection(each, say) for each in (self._mlflow, self._journal, self._retention)]
+
+    def offer(self, trial: TrialSnapshot) -> None:
+        """Hand a trial's present state to all; returns at once."""
+        for thread in self._threads:
+            thread.offer(trial)
+
+    def close(self, trials: Sequence[TrialSnapshot]) -> None:
+        """Bring all to the final state of the launch, and wait for it as long as is reasonable.
+
+        Args:
+            trials: All trials, read from the record: workers may have written more than the driver saw.
+        """
+        for trial in trials:
+            self.offer(trial)
+        missing, *_ = (thread.close(_DRAIN_SECONDS) for thread in self._threads)
+        self._journal.close()
+        if missing:
+            self._say(f"{missing} trials are not in MLflow yet: run `aerosweep sync` with this config when it is back")
+            return
+        try:
+            self._mlflow.finish(trials, kept(self._config, trials), live=False)
+        except Exception as error:  # a tracker may raise anything; the record is whole
+            self._say(f"MLflow lacks the weights of the best trials ({error}); `aerosweep sync` fills them in")
+
+
+def sync_search(config: SearchConfig, say: Callable[[str], None]) -> str:
+    """Bring MLflow, the Optuna journal and the leaderboard in line with the record of a search.
+
+    Changes nothing where nothing is missing.
+
+    Returns:
+        A summary for the user.
+
+    Raises:
+        InputError: There is no such search, or its tracker cannot be reached.
+    """
+    folder = Storage(config.folder)
+    meta = read_meta(folder)
+    if meta is None:
+        raise InputError(f"sync needs a recorded search in {folder.url}", "none there", "Mend its name or --output")
+    live = current_holder(folder) is not None
+    if live:
+        say("the search is running: what it has recorded so far is filled in")
+    trials = load_trials(folder)
+    _sync_files(config, folder, trials)
+    projection = mlflow_projection(config, folder, meta)
+    try:
+        report = sync(folder, projection, config.confirm, live)
+    except Exception as error:  # a tracker may raise anything
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise InputError(
+            f"sync needs {projection.name}", reason, "Start it, or name another with --set tracking.uri=URI"
+        ) from error
+    for trial_id, reason in report.refused.items():
+        say(f"{trial_id}: {projection.name} refuses it: {reason}")
+    return _summary(projection.name, report)
+
+
+def _sync_files(config: SearchConfig, folder: Storage, trials: Sequence[TrialSnapshot]) -> None:
+    journal = OptunaJournal(folder, config.name, config.parsed_space)
+    for trial in trials:
+        journal.project(trial)
+    journal.close()
+    write_leaderboard(folder, trials)
+
+
+def write_leaderboard(folder: Storage, trials: Sequence[TrialSnapshot]) -> None:
+    """Write `leaderboard.csv` where it is not already as it should be."""
+    table = write_csv(leaderboard(trials))
+    if folder.read(LEADERBOARD_FILE) != table:
+        folder.write(LEADERBOARD_FILE, table)
+
+
+def _summary(name: str, report: SyncReport) -> str:
+    if not (report.runs or report.epochs or report.weights):
+        return f"{name} has all {report.trials} trials; nothing was missing"
+    return (
+        f"{name} had gaps: filled in {report.runs} runs, {report.epochs} epochs and the weights of "
+        f"{report.weights} trials; it now has all {report.trials - len(report.refused)} trials"
+    )
+
+
+def mlflow_projection(config: SearchConfig, folder: Storage, meta: SearchMeta) -> MlflowProjection:
+    """The MLflow projection of a search."""
+    uri, artifacts = tracking_uri(config.tracking, config.storage)
+    identity = SearchIdentity(
+        search_id=meta.search_id,
+        name=meta.name,
+        config=config.model_dump(mode="json"),
+        data_fingerprint=meta.data_fingerprint,
+        git_commit=_git_commit(),
+        objective=config.objective,
+    )
+    return MlflowProjection(uri, config.tracking.experiment, artifacts, identity, folder)
+
+
+def kept(config: SearchConfig, trials: Sequence[TrialSnapshot]) -> set[str]:
+    """Ids of the trials whose weights are kept."""
+    return keepers(trials, config.confirm.top, config.confirm.best_of_each_loss)
+
+
+def _git_commit() -> str | None:
+    """Of the working directory: the user's own code and configs, as MLflow tags it."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from trainable.errors import InputError
+
 _ENVIRONMENT: Final = {
     # The record is ours: Tune's loggers and snapshots would only cost time.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -28,15 +30,28 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
 
     Yields:
         The cluster's resources.
+
+    Raises:
+        InputError: There is no such cluster.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS") or None
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS") or None
     options: dict[str, Any] = {} if address else {"include_dashboard": False}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+    except ConnectionError as error:
+        raise InputError(
+            f"--address (or RAY_ADDRESS) must name a running Ray cluster ({address})",
+            str(error).splitlines()[0],
+            "Start one with `ray start --head`, or leave the address out to use this machine alone. A cluster with token "
+            "authentication (`ray start` turns it on where ~/.ray/auth_token exists) needs RAY_AUTH_MODE=token here and "
+            "on every node, and the same token",
+        ) from error
+    # A failed trial is told of by our own line, with its reason.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         yield ray.cluster_resources()
     finally:
@@ -79,5 +94,3 @@ def run_tune(
                 log_to_file=False,
             ),
         ).fit()
-
-

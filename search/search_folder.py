@@ -71,7 +71,9 @@ def require_startable(config: SearchConfig, folder: Storage, resume: bool) -> No
         )
     if resume and not exists:
         raise InputError(
-            f"--resume needs a search in {folder.url}", "none there", "Start it without --resume, or mend name or --output"
+            f"--resume needs a search in {folder.url}",
+            "none there",
+            "Start it without --resume, or mend name or --output",
         )
     if exists:
         _require_same(config, folder)

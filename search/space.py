@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Final, Union, cast, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -98,8 +98,7 @@ def _ask(trial: "BaseTrial", key: str, domain: Domain) -> Value:
         case Fixed(value):
             return value
         case Choice(values):
-            chosen: Value = trial.suggest_categorical(key, values)
-            return chosen
+            return cast(Value, trial.suggest_categorical(key, values))
         case Range(low, high, log, integer):
             if integer:
                 return trial.suggest_int(key, int(low), int(high), log=log)
@@ -175,7 +174,9 @@ def _parse_range(where: str, given: Mapping[str, Any], kind: type[Section], name
     if not isinstance(log, bool):
         raise InputError(f"{where}.log must be true or false", show(log), "Write true or false")
     if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high):
-        raise InputError(f"{where} must have low below high", show(dict(given)), "Swap them, or give a scalar to fix it")
+        raise InputError(
+            f"{where} must have low below high", show(dict(given)), "Swap them, or give a scalar to fix it"
+        )
     if log and low <= 0:
         raise InputError(f"{where} on a log scale must begin above 0", show(low), "Raise low, or remove log")
     return Range(low, high, log, base is int)
@@ -204,12 +205,15 @@ def _companions(name: str, value: Any) -> dict[str, Any]:
 
 
 def _number_type(kind: type[Section], name: str) -> type | None:
+    """Whether a key takes whole numbers (int), numbers (float) or neither."""
     annotation = kind.model_fields[name].annotation
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     for option in options:
         base = get_args(option)[0] if hasattr(option, "__metadata__") else option
-        if base in (int, float) and base is not NoneType and get_origin(base) is not Literal:
-            return base
+        if base is int:
+            return int
+        if base is float:
+            return float
     return None
 
 
@@ -227,7 +231,7 @@ def _loss_problems(domains: Mapping[str, Domain]) -> Iterator[InputError]:
         section, _, name = key.partition(".")
         if section == "loss" and name != "name" and not any(name in LOSS_PARAMETERS[str(loss)] for loss in losses):
             owner = next(loss for loss, names in LOSS_PARAMETERS.items() if name in names)
-            rule = f"space.{key} exists only under the loss {owner}"
+            rule = f"space.{key} exists only under {owner}"
             yield InputError(rule, f"space.loss.name {show(list(losses))}", f"Remove it, or add {owner}")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import zipfile
 from typing import Any, Final
 
 import torch
@@ -46,10 +47,20 @@ class Checkpoints:
                 return epoch, loaded
         return None
 
-    def prune(self) -> None:
-        """Delete all but the newest two."""
-        for epoch in self._epochs()[:-_KEPT]:
-            self._folder.delete(_name(epoch))
+    def delete_unfinished(self) -> None:
+        """Delete what a start of the trial that was killed has left half-written."""
+        self._folder.delete_unfinished("checkpoints")
+
+    def prune(self, newest: int) -> None:
+        """Delete all but those of epoch `newest` and of the one before it.
+
+        What lies beyond `newest` is damaged, or of epochs without a record: they are trained again.
+        """
+        epochs = self._epochs()
+        kept = [epoch for epoch in epochs if epoch <= newest][-_KEPT:]
+        for epoch in epochs:
+            if epoch not in kept:
+                self._folder.delete(_name(epoch))
 
     def clear(self) -> None:
         """Delete all: the trial has ended and nothing continues from here."""
@@ -65,16 +76,17 @@ class Checkpoints:
         if data is None:
             return None
         try:
-            content = from_bytes(data)
-            if content["format"] != _FORMAT or content["epoch"] != epoch:
-                raise ValueError(f"it holds format {content['format']}, epoch {content['epoch']}")
+            return _state(from_bytes(data), epoch)
         except Exception as error:  # whatever a damaged file makes the reader raise
-            logger.warning(
-                "checkpoint %s/%s is damaged and passed over: %s", self._folder.url, _name(epoch), error
-            )
+            logger.warning("checkpoint %s/%s is damaged and passed over: %s", self._folder.url, _name(epoch), error)
             return None
-        state: dict[str, Any] = content["state"]
-        return state
+
+
+def _state(content: dict[str, Any], epoch: int) -> dict[str, Any]:
+    if content["format"] != _FORMAT or content["epoch"] != epoch:
+        raise ValueError(f"it holds format {content['format']}, epoch {content['epoch']}")
+    state: dict[str, Any] = content["state"]
+    return state
 
 
 def to_bytes(values: dict[str, Any]) -> bytes:
@@ -89,8 +101,13 @@ def from_bytes(data: bytes) -> dict[str, Any]:
 
     Raises:
         pickle.UnpicklingError: It holds something else.
-        RuntimeError: It is damaged.
+        zipfile.BadZipFile: It is damaged.
     """
+    # torch writes checksums but does not look at them: without this, flipped bits are taken for weights.
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
     values: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return values
 

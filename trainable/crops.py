@@ -77,9 +77,8 @@ class CropSampler:
             index, anchor = self._class_first(which_class, which_image, which_pixel)
         low, high = np.log((self._config.scale_min, self._config.scale_max))
         window = self._window(index, float(np.exp(low + zoom * (high - low))), (down, across), anchor)
-        image, target = cut(self._cache, index, window)
-        image, target = _resize(image, target, self._config.crop_size)
-        return _distort(image, target, generator, self._config)
+        image_CHW, mask_HW = _resize(*cut(self._cache, index, window), self._config.crop_size)
+        return _distort(image_CHW, mask_HW, generator, self._config)
 
     def _class_first(self, which_class: float, which_image: float, which_pixel: float) -> tuple[int, tuple[int, int]]:
         """A class, then an image that has it, then one of its pixels, each uniformly."""
@@ -91,9 +90,7 @@ class CropSampler:
         row, column = divmod(int(pixels[int(which_pixel * len(pixels))]), mask.shape[1])
         return index, (row, column)
 
-    def _window(
-        self, index: int, scale: float, place: tuple[float, float], anchor: tuple[int, int] | None
-    ) -> Window:
+    def _window(self, index: int, scale: float, place: tuple[float, float], anchor: tuple[int, int] | None) -> Window:
         sides = [max(1, round(side / scale)) for side in self._config.crop_size]
         starts = [
             _start(place[axis], sides[axis], int(self._cache.shapes[index][axis]), anchor[axis] if anchor else None)

@@ -94,7 +94,7 @@ def _find(root: Path, what: str, glob: str) -> tuple[dict[str, Path], list[Probl
 
 
 def _lonely(what: str, partner: str, files: Mapping[str, Path], partners: Mapping[str, Path]) -> list[Problem]:
-    rule = f"every {what} must have a {partner} of the same id"
+    rule = f"every {what} must have its {partner}, of the same id"
     remedy = f"Add the {partner}, remove the {what}, or correct the globs"
     return [
         Problem(path, rule, f"no {partner} with id {id_!r}", remedy)

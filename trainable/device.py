@@ -1,9 +1,12 @@
 """The device of a trial: which one, in which precision, and how much of it."""
 
+import contextlib
 import ctypes
 import gc
 import platform
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,9 +59,15 @@ def choose_compute(precision: Precision, share: Share) -> Compute:
     """Pick the device that the share grants, and the precision.
 
     Raises:
-        InputError: The precision is one that the device does not compute.
+        InputError: The precision is one that the device does not compute, or the GPU is one that torch cannot use.
     """
-    device = torch.device("cuda" if share.gpus > 0 and torch.cuda.is_available() else "cpu")
+    if share.gpus > 0 and not torch.cuda.is_available():
+        raise InputError(
+            "a trial with a GPU needs a torch that can use it",
+            f"torch {torch.__version__}, which sees none",
+            "Install a torch that fits the driver (see nvidia-smi), or set resources.gpus_per_trial=0",
+        )
+    device = torch.device("cuda" if share.gpus > 0 else "cpu")
     if precision == "fp16" and device.type == "cpu":
         raise InputError(
             "runtime.precision fp16 needs a GPU", "a trial on the CPU", "Set runtime.precision to auto, bf16 or fp32"
@@ -79,7 +88,7 @@ def limit_process(share: Share) -> None:
     torch.set_num_threads(max(1, int(share.cpus)))
     # Weights that decay towards zero become denormal, and a CPU computes those ten times slower.
     torch.set_flush_denormal(True)
-    if share.gpus > 0 and torch.cuda.is_available():
+    if share.gpus > 0:
         torch.cuda.set_per_process_memory_fraction(min(1.0, share.gpus))
         torch.backends.cudnn.benchmark = True
 
@@ -87,15 +96,26 @@ def limit_process(share: Share) -> None:
 def free_memory() -> None:
     """Give back what the last trial held: to the allocator, and from there to the system."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif platform.system() == "Linux":
+    if "torch._dynamo" in sys.modules:
+        # Compiled code of the last trial; and after 8 networks of one class it would no longer compile.
+        torch.compiler.reset()
+    torch.cuda.empty_cache()  # nothing where CUDA was not used
+    if platform.system() == "Linux":
         # glibc keeps freed arenas; over hundreds of trials in one process that looks like a leak.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory_mb` begin anew; a warm process would else show the peak of an earlier trial."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: then it is the peak of the process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MB: allocated on the GPU since the last reset, or resident in this process."""
+    """Peak memory in MB since the last reset: allocated on the GPU, or resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     import resource  # not on Windows, where Ray's workers do not run either

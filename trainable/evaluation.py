@@ -27,8 +27,8 @@ class Evaluation:
 
     Attributes:
         per_image: int64 (images x classes x classes), confusion matrices, rows true, columns predicted.
-        loss: Mean of the training criterion over forward passes, weighted by their scored pixels; NaN for an
-            empty split.
+        loss: Mean of the training criterion over forward passes, weighted by their scored pixels; NaN where there
+            are none.
     """
 
     per_image: NDArray[np.int64]
@@ -64,15 +64,22 @@ def evaluate(
     classes = cache.pixel_counts.shape[1]
     counts = torch.zeros(len(indices), classes, classes, dtype=torch.int64, device=compute.device)
     losses: list[torch.Tensor] = []
-    weights: list[int] = []
+    scored: list[torch.Tensor] = []
     for view in views(cache.shapes[list(indices)]):
         logits, target = _forward(model, cache, [indices[position] for position in view.positions], view, compute)
         where = torch.tensor(view.positions, device=compute.device)
         counts.index_add_(0, where, confusion_matrices(logits.argmax(dim=1), target, classes, IGNORED))
         losses.append(criterion(logits, target))
-        weights.append(target.numel())
-    loss = float(np.average(torch.stack(losses).cpu().numpy(), weights=weights)) if losses else float("nan")
-    return Evaluation(counts.cpu().numpy(), loss)
+        scored.append((target != IGNORED).sum())
+    return Evaluation(counts.cpu().numpy(), _mean(losses, scored))
+
+
+def _mean(losses: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> float:
+    """Weighted mean; NaN where nothing was scored."""
+    if not losses:
+        return float("nan")
+    weight = torch.stack(list(weights)).double()
+    return float((torch.stack(list(losses)).double() * weight).sum() / weight.sum())
 
 
 def _forward(

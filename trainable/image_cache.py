@@ -3,10 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import shutil
-import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from PIL import Image
 
 from trainable.errors import InputError
 from trainable.image_set import IGNORED, ImageSet, MaskEncoding, Sample
-from trainable.mask_encoding import decode_image, decode_mask
+from trainable.mask_encoding import UNDECODABLE, decode_image, decode_pair
 
 FORMAT_VERSION: Final = 1
 """Part of the key: a change of the layout below makes old caches invisible."""
@@ -82,7 +83,8 @@ def open_cache(image_set: ImageSet, cache_dir: Path, on_progress: Progress | Non
     Raises:
         InputError: An image or mask cannot be used, or the disk has too little space.
     """
-    folder = cache_dir / f"{image_set.name}-{cache_key(image_set)}"
+    name = re.sub(r"[^\w.-]", "_", image_set.name)[:100]
+    folder = cache_dir / f"{name}-{cache_key(image_set)}"
     if (folder / "meta.json").exists():
         return ImageCache(folder)
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -117,10 +119,12 @@ class _Decoded:
 
 
 def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
+    # Built aside and renamed: a cache is whole or absent, also after a kill. The name is always the same, so that
+    # what a killed build left is not left for ever; the lock keeps others out.
+    temporary = folder.with_name(f"{folder.name}.building")
+    shutil.rmtree(temporary, ignore_errors=True)
     shapes = np.array([_size(sample) for sample in image_set], dtype=np.int64).reshape(-1, 2)
     _require_space(folder.parent, 4 * int(shapes.prod(axis=1).sum()))
-    # Built aside and renamed: a cache is whole or absent, also after a kill.
-    temporary = folder.with_name(f"building-{uuid.uuid4().hex}")
     temporary.mkdir()
     try:
         meta, counts = _write_maps(image_set, shapes, temporary, on_progress)
@@ -149,34 +153,41 @@ def _write_maps(
             counts[index] = np.bincount(item.mask.ravel(), minlength=IGNORED + 1)[: counts.shape[1]]
             digest.update(item.digest)
             on_progress(index + 1, len(image_set))
+        for file in (images, masks):
+            # Before the rename: after a power cut the name must not stand for empty maps.
+            file.flush()
+            os.fsync(file.fileno())
     return {"fingerprint": digest.hexdigest(), "samples": len(image_set)}, counts
 
 
 def _decode_all(image_set: ImageSet) -> Iterator[_Decoded]:
-    """Decode with all cores, a chunk ahead of the writer at most: the whole set may not fit in memory."""
+    """Decode with all cores, two images a core ahead of the writer at most: the whole set may not fit in memory."""
     workers = os.cpu_count() or 1
+    ahead: deque[Future[_Decoded]] = deque()
     with ThreadPoolExecutor(max_workers=workers) as threads:
-        for start in range(0, len(image_set), 8 * workers):
-            chunk = image_set.samples[start : start + 8 * workers]
-            yield from threads.map(lambda sample: _decode(sample, image_set.encoding), chunk)
+        for sample in image_set:
+            ahead.append(threads.submit(_decode, sample, image_set.encoding))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _decode(sample: Sample, encoding: MaskEncoding) -> _Decoded:
-    image, mask = decode_image(sample.image), decode_mask(sample.mask, encoding)
-    if image.shape[:2] != mask.shape:
-        raise InputError(
-            f"an image and its mask must have one size ({sample.image}, {sample.mask})",
-            f"{image.shape[1]}x{image.shape[0]} and {mask.shape[1]}x{mask.shape[0]}",
-            "Run `aerosweep data check` to list every such pair",
-        )
+    image, mask = decode_pair(sample, encoding)
     digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16)
     digest.update(sample.mask.read_bytes())
     return _Decoded(image, mask, digest.digest())
 
 
 def _size(sample: Sample) -> tuple[int, int]:
-    with Image.open(sample.image) as image:
-        return image.height, image.width
+    """Height and width by the image's header."""
+    try:
+        with Image.open(sample.image) as image:
+            return image.height, image.width
+    except UNDECODABLE:
+        height, width, _ = decode_image(sample.image).shape  # says what is wrong with it
+        return height, width
 
 
 def _require_space(folder: Path, needed: int) -> None:

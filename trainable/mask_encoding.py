@@ -144,7 +144,7 @@ def _mask_problem(path: Path, image: Image.Image, encoding: MaskEncoding) -> Pro
 def _packed_colors(path: Path, image: Image.Image) -> NDArray[np.uint32]:
     """Each pixel's colour as 0xRRGGBB."""
     try:
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except UNDECODABLE as error:
         raise ProblemError(_undecodable(path, "a mask", error)) from error
     packed = pixels[..., 0].astype(np.uint32)

@@ -79,6 +79,9 @@ def _create(config: ModelConfig, num_classes: int) -> nn.Module:
     # Stated for all that take it: smp's defaults differ between DeepLabV3 and V3+ and confound their comparison.
     if "encoder_output_stride" in inspect.signature(architecture).parameters:
         options["encoder_output_stride"] = config.output_stride
+    if config.architecture == "dpt":
+        # A vision transformer else takes images of the one size that it was trained with.
+        options["dynamic_img_size"] = True
     weights = "imagenet" if config.encoder_weights == "imagenet" else None
     try:
         with warnings.catch_warnings():
@@ -112,7 +115,7 @@ def _load_encoder(model: nn.Module, path: Path, encoder: str) -> None:
     try:
         # Strictly weights: a pickle from anywhere else is never executed.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model.encoder.load_state_dict(state)  # type: ignore[union-attr, operator]
+        model.get_submodule("encoder").load_state_dict(state)
     except Exception as error:
         raise InputError(
             f"model.encoder_weights must be a state dict of {encoder} that loads with weights_only",

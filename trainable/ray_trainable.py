@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from ray import tune
 
 from trainable.config import TrialConfig
@@ -60,8 +59,8 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
         assignment = self._assignment
         config = TrialConfig.model_validate_json(assignment[TRIAL_CONFIG])
         share = Share(**assignment[SHARE])
-        limit_process(share)
         compute = choose_compute(config.runtime.precision, share)
+        limit_process(share)
         data = reuse_trial_data(config.dataset, Path(assignment[CACHE_DIR]), config.seed)
         return TrialRun(
             TrialRecord(Storage(assignment[SEARCH_FOLDER]), assignment[TRIAL_ID]),
@@ -69,6 +68,7 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
             config.objective,
             tuple(entry.name for entry in data.image_set.classes),
             Place(compute.name),
+            config.max_epochs,
         )
 
     def build(self, config: TrialConfig, data: TrialData, compute: Compute) -> Trainer:
@@ -78,5 +78,3 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
     def _free(self) -> None:
         self._run = None
         free_memory()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()

@@ -150,7 +150,7 @@ def choose_dev_scenes(
     if len(table) < 2:
         raise InputError(
             "train must have two scenes or more for dev to be chosen from them",
-            f"the scenes {list(table.names)}",
+            f"{len(table)} ({', '.join(table.names)})",
             "Give the set a dev split of its own, or correct what a scene is (scene_regex)",
         )
     random = np.random.default_rng(seed)
@@ -173,7 +173,7 @@ def _best_found(table: _Scenes, random: np.random.Generator) -> NDArray[np.bool_
     for restart in range(MOST_RESTARTS):
         if restart >= RESTARTS and least < TAKEN_COST:
             break
-        share = table.dev_share if restart < RESTARTS else random.uniform(*sorted((table.dev_share, 0.5)))
+        share = table.dev_share if restart < RESTARTS else random.random()
         chosen = _improve(table, _random_choice(table, share, random), random)
         cost = float(table.cost(table.side(chosen[None]))[0])
         if cost < least:

@@ -1,6 +1,7 @@
 """A folder that the record is written to: a local path, NFS or any URL that fsspec knows (`s3://bucket/folder`)."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ class Storage:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._fs: Any
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        # Other processes write here too: a listing that is remembered would hide what they wrote.
+        self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         self.is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
 
     def __repr__(self) -> str:
@@ -79,27 +81,35 @@ class Storage:
 
     def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
         """The bytes of all `names` that exist, fetched concurrently where the file system can."""
+        # Whole files as ranges, because `cat` takes brackets and stars in a path for a pattern.
+        contents = self._fs.cat_ranges([self._path(name) for name in names], None, None, on_error="return")
         found: dict[str, bytes] = {}
-        if not names:
-            return found
-        paths = {self._path(name): name for name in names}
-        for path, data in self._fs.cat(list(paths), on_error="return").items():
+        for name, data in zip(names, contents, strict=True):
             if isinstance(data, FileNotFoundError):
                 continue
-            if isinstance(data, Exception):
+            if isinstance(data, BaseException):
                 raise data
-            found[paths[self._fs._strip_protocol(path)]] = data
+            found[name] = data
         return found
 
     def names(self, folder: str = "") -> list[str]:
         """The names directly under `folder`, sorted, without the folder; half-written files are not listed."""
-        self._fs.invalidate_cache()
         try:
             entries = self._fs.ls(self._path(folder), detail=False)
         except FileNotFoundError:
             return []
-        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        # An object store may hold an empty object that stands for the folder itself.
+        names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if not entry.endswith("/")}
         return sorted(name for name in names if name and not name.startswith(_TEMPORARY_PREFIX))
+
+    def delete_unfinished(self, folder: str) -> None:
+        """Remove what writers that were killed have left half-written directly under `folder`.
+
+        Only for a folder that nobody else writes to at present. Object stores keep no such parts.
+        """
+        if self.is_local:
+            for path in Path(self._path(folder)).glob(f"{_TEMPORARY_PREFIX}*"):
+                path.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
         """Remove the file `name`; no error where there is none."""
@@ -110,8 +120,12 @@ class Storage:
 
     def delete_folder(self, name: str) -> None:
         """Remove the folder `name` with all that is in it; no error where there is none."""
+        if not self.is_local:
+            for path in self._fs.find(self._path(name)):
+                self._fs.rm_file(path)
+            return
         try:
-            self._fs.rm(self._path(name), recursive=True)
+            shutil.rmtree(self._path(name))
         except FileNotFoundError:
             return
 

@@ -15,7 +15,7 @@ from trainable import trial_record as names
 from trainable.config import TrialConfig
 from trainable.confusion import class_metrics
 from trainable.crops import CropSampler
-from trainable.device import Compute, peak_memory_mb
+from trainable.device import Compute, peak_memory_mb, reset_peak_memory
 from trainable.evaluation import Evaluation, evaluate
 from trainable.image_set import ImageSet
 from trainable.loss_factory import build_loss
@@ -65,7 +65,9 @@ class Training:
         self._compute = compute
         model = build_model(config.model, data.num_classes)
         self._model = model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
-        self._forward = torch.compile(self._model) if config.runtime.compile else self._model
+        self._forward: nn.Module = self._model
+        if config.runtime.compile:
+            self._forward = torch.compile(self._model)  # type: ignore[assignment]  # a module gives a module
         self._criterion = build_loss(config.loss).to(compute.device)
         self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed)
         optimizer = config.optimizer
@@ -84,16 +86,16 @@ class Training:
         Raises:
             InterruptedTraining: `should_stop` said so.
         """
-        if self._compute.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        reset_peak_memory(self._compute.device)
         began = time.perf_counter()
         train_loss = self._train(epoch, should_stop)
         seconds = time.perf_counter() - began
         if not math.isfinite(train_loss):
             return EpochOutcome({}, diverged=f"the training loss became {train_loss} in epoch {epoch}")
-        evaluation = evaluate(
-            self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute
-        )
+        evaluation = evaluate(self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute)
+        if evaluation.matrix.any() and not math.isfinite(evaluation.loss):
+            # The weights broke in the last step: the labels of NaN logits would still make a number.
+            return EpochOutcome({}, diverged=f"the dev loss became {evaluation.loss} in epoch {epoch}")
         metrics = {
             names.TRAIN_LOSS: train_loss,
             names.LEARNING_RATE: self._optimizer.param_groups[0]["lr"],
@@ -121,7 +123,7 @@ class Training:
             logits = self._forward(pixels)
         loss: torch.Tensor = self._criterion(logits.float(), target.to(compute.device, non_blocking=True))
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()
+        torch.autograd.backward(self._scaler.scale(loss))
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss.detach()
@@ -150,7 +152,8 @@ class Training:
         """Continue from what `state` returned, on the same or another machine."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the epochs before were not in fp16
+            self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"].cpu())
         if self._compute.device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu())
@@ -180,5 +183,3 @@ def dev_metrics(evaluation: Evaluation, image_set: ImageSet) -> dict[str, float]
         metrics[names.recall_metric(entry.name)] = float(scores.recall[label])
         metrics[names.precision_metric(entry.name)] = float(scores.precision[label])
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
-
-

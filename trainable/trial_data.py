@@ -37,7 +37,9 @@ class TrialData:
         return (*self.image_set.warnings, *self.splits.warnings)
 
 
-def open_trial_data(config: DatasetConfig, cache_dir: Path, seed: int, on_progress: Progress | None = None) -> TrialData:
+def open_trial_data(
+    config: DatasetConfig, cache_dir: Path, seed: int, on_progress: Progress | None = None
+) -> TrialData:
     """Read, decode (or open the cache of) and split an image set.
 
     Args:

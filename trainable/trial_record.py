@@ -238,9 +238,12 @@ def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> T
 
 def _contiguous(files: Mapping[str, bytes], record: TrialRecord) -> tuple[EpochRecord, ...]:
     epochs: list[EpochRecord] = []
-    for name in sorted(files):
+    for name in sorted(files, key=lambda name: (len(name), name)):  # 10000 after 9999
         values = _decode(files[name], f"{record.folder.url}/{name}")
-        if values is None or values["epoch"] != len(epochs) + 1:
+        if values is None:
+            break
+        if values["epoch"] != len(epochs) + 1:
+            logger.warning("%s/%s does not follow epoch %d: left out", record.folder.url, name, len(epochs))
             break
         epochs.append(EpochRecord(**values))
     return tuple(epochs)

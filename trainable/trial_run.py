@@ -57,23 +57,34 @@ class TrialRun:
         objective: Name of the metric whose running best is the objective.
         class_names: For the confusion matrix.
         place: For the record.
+        max_epochs: Where the trial is complete.
     """
 
     def __init__(
-        self, record: TrialRecord, trainer: Trainer, objective: str, class_names: tuple[str, ...], place: Place
+        self,
+        record: TrialRecord,
+        trainer: Trainer,
+        objective: str,
+        class_names: tuple[str, ...],
+        place: Place,
+        max_epochs: int,
     ) -> None:
         self._record = record
         self._trainer = trainer
         self._objective = objective
         self._class_names = class_names
         self._place = place
+        self._max_epochs = max_epochs
         self._checkpoints = Checkpoints(record.folder)
         self._durable = record.epochs()
         self._trained = self._restore()
+        self._in_step = False
         self.attempt = record.start_attempt(place.node, place.device, self._trained)
 
     def _restore(self) -> int:
         """Load the newest whole checkpoint and return its epoch, 0 for a fresh start."""
+        self._checkpoints.delete_unfinished()
+        self._prune(newest=len(self._durable))
         loaded = self._checkpoints.load_newest(up_to=len(self._durable))
         if loaded is None:
             return 0
@@ -84,22 +95,32 @@ class TrialRun:
     def step(self, should_stop: Callable[[], bool] = lambda: False) -> EpochRecord:
         """Train the next epoch and make it durable.
 
+        A trial that is complete or has diverged trains no further: whoever did not hear of its last epoch hears it now.
+
         Returns:
             The epoch's record.
 
         Raises:
             InterruptedTraining: `should_stop` said so; nothing of the epoch is kept.
+            RuntimeError: The last step raised: the training loop is somewhere inside an epoch. A new run continues.
         """
+        if self._in_step:
+            raise RuntimeError(f"an epoch of {self._record.trial_id} was left half-way; a new TrialRun continues it")
+        last = self._durable[-1] if self._durable else None
+        if last is not None and (last.diverged is not None or last.epoch >= self._max_epochs):
+            return last
+        self._in_step = True
         epoch = self._trained + 1
         outcome = self._trainer.run_epoch(epoch, should_stop)
-        if epoch <= len(self._durable):
-            # Its checkpoint was damaged and is made again; the record stands as it was.
-            record = self._durable[epoch - 1]
+        if epoch > len(self._durable):
+            self._keep(self._score(epoch, outcome), outcome)
         else:
-            record = self._score(epoch, outcome)
-        self._write(record, outcome)
+            # Its checkpoint was damaged and is made again; record and best files stand as they were.
+            self._save_checkpoint(epoch, outcome)
+        self._prune(newest=epoch)
         self._trained = epoch
-        return record
+        self._in_step = False
+        return self._durable[epoch - 1]
 
     def _score(self, epoch: int, outcome: EpochOutcome) -> EpochRecord:
         value = outcome.metrics.get(self._objective, 0.0)
@@ -125,23 +146,24 @@ class TrialRun:
             diverged=outcome.diverged,
         )
 
-    def _write(self, record: EpochRecord, outcome: EpochOutcome) -> None:
+    def _keep(self, record: EpochRecord, outcome: EpochOutcome) -> None:
         """Best files and checkpoint first: a record promises that they are there."""
         if record.best_epoch == record.epoch and outcome.diverged is None:
             self._write_best(record.epoch, outcome)
+        self._save_checkpoint(record.epoch, outcome)
+        self._record.append(record)
+        self._durable = (*self._durable, record)
+
+    def _save_checkpoint(self, epoch: int, outcome: EpochOutcome) -> None:
         if outcome.diverged is None:
-            self._checkpoints.save(record.epoch, self._trainer.state())
-        if record.epoch > len(self._durable):
-            self._record.append(record)
-            self._durable = (*self._durable, record)
-        self._checkpoints.prune()
-        self._prune_best(record.best_epoch)
+            self._checkpoints.save(epoch, self._trainer.state())
 
     def _write_best(self, epoch: int, outcome: EpochOutcome) -> None:
         folder, record = self._record.folder, self._record
         weights = self._trainer.weights()
         if weights:
-            folder.write(record.best_file(epoch, names.WEIGHTS_FILE), to_bytes(weights))
+            content = {"class_names": list(self._class_names), "state_dict": weights}
+            folder.write(record.best_file(epoch, names.WEIGHTS_FILE), to_bytes(content))
         if outcome.matrix is not None:
             table = _csv(outcome.matrix, self._class_names)
             folder.write(record.best_file(epoch, names.CONFUSION_MATRIX_FILE), table)
@@ -150,10 +172,12 @@ class TrialRun:
             np.savez_compressed(buffer, counts=outcome.per_image_counts)
             folder.write(record.best_file(epoch, names.PER_IMAGE_COUNTS_FILE), buffer.getvalue())
 
-    def _prune_best(self, best_epoch: int) -> None:
+    def _prune(self, newest: int) -> None:
+        """Delete the checkpoints and best files that nothing needs any more, also those of a start that was killed."""
+        self._checkpoints.prune(newest)
         folder = self._record.folder
         for name in folder.names("best"):
-            if name.isdigit() and int(name) != best_epoch:
+            if name.isdigit() and self._durable and int(name) != self._durable[-1].best_epoch:
                 folder.delete_folder(f"best/{name}")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final
 
 import numpy as np
@@ -69,6 +69,6 @@ def _spans(length: int) -> Iterator[tuple[int, int, slice]]:
     """Begin and end of what a tile sees along one axis, and the part of it that is scored."""
     count = -(-length // TILE)
     edges = [round(part * length / count) for part in range(count + 1)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         low, high = max(0, begin - OVERLAP), min(length, end + OVERLAP)
         yield low, high, slice(begin - low, end - low)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainable.confusion import ConfusionMatrix, class_metrics, confusion_matrix, counts_per_image
 
 IGNORED = 255
+untimed = settings(deadline=None)  # torch's first calls take long, and so does a busy machine
 
 
 @st.composite
@@ -22,6 +23,7 @@ def labels(draw):
     return prediction, target.to(draw(st.sampled_from([torch.uint8, torch.int16, torch.int64]))), num_classes
 
 
+@untimed
 @given(labels(), st.integers(1, 3))
 def test_batches_add_up_to_the_split(labels, size):
     prediction, target, num_classes = labels
@@ -32,6 +34,7 @@ def test_batches_add_up_to_the_split(labels, size):
     assert matrix.counts.sum() == (target != IGNORED).sum()
 
 
+@untimed
 @given(labels())
 def test_images_add_up_to_the_matrix(labels):
     counts = counts_per_image(*labels, IGNORED)
@@ -42,6 +45,7 @@ def test_images_add_up_to_the_matrix(labels):
     assert (counts >= 0).all()
 
 
+@untimed
 @given(labels())
 def test_metrics_are_in_range_or_nan_where_nothing_is_true(labels):
     matrix = confusion_matrix(*labels, IGNORED).numpy()
@@ -58,6 +62,7 @@ def test_metrics_are_in_range_or_nan_where_nothing_is_true(labels):
         assert metrics.worst_class_iou <= metrics.mean_iou + 1e-12 <= 1 + 1e-9
 
 
+@untimed
 @given(labels())
 def test_the_truth_as_prediction_is_perfect(labels):
     _, target, num_classes = labels
@@ -67,6 +72,7 @@ def test_the_truth_as_prediction_is_perfect(labels):
         assert metrics.mean_iou == metrics.worst_class_iou == metrics.pixel_accuracy == 1.0
 
 
+@untimed
 @given(labels(), st.randoms(use_true_random=False))
 def test_the_order_of_classes_does_not_matter(labels, random):
     matrix = confusion_matrix(*labels, IGNORED).numpy()

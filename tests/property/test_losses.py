@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainable.losses import CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.soft_counts import soft_counts
 
 IGNORED = 255
+untimed = settings(deadline=None)  # torch's first calls take long, and so does a busy machine
 parameters = st.fixed_dictionaries(
     {
         "alpha": st.floats(0.05, 2.0),
@@ -42,18 +43,21 @@ def assert_same(loss, other, batch):
         torch.testing.assert_close(result, expected)
 
 
+@untimed
 @given(batches(), st.sampled_from(["class", "mean"]))
 def test_dice_is_tversky_at_one_half(batch, gamma_on):
     tversky = TverskyLoss(alpha=0.5, beta=0.5, gamma=1.0, gamma_on=gamma_on, ignore_index=IGNORED)
     assert_same(DiceLoss(ignore_index=IGNORED), tversky, batch)
 
 
+@untimed
 @given(batches(), st.sampled_from(["class", "mean"]))
 def test_iou_is_tversky_at_one(batch, gamma_on):
     tversky = TverskyLoss(alpha=1.0, beta=1.0, gamma=1.0, gamma_on=gamma_on, ignore_index=IGNORED)
     assert_same(IoULoss(ignore_index=IGNORED), tversky, batch)
 
 
+@untimed
 @given(batches(), st.booleans())
 def test_focal_at_gamma_0_is_cross_entropy(batch, weighted):
     weights = [0.5 + c for c in range(batch[0].shape[1])] if weighted else None
@@ -61,6 +65,7 @@ def test_focal_at_gamma_0_is_cross_entropy(batch, weighted):
     assert_same(focal, CrossEntropyLoss(class_weights=weights, ignore_index=IGNORED), batch)
 
 
+@untimed
 @given(batches(), parameters)
 def test_tversky_is_in_range_with_a_finite_gradient(batch, parameters):
     value, gradient = value_and_gradient(TverskyLoss(ignore_index=IGNORED, **parameters), *batch)
@@ -68,6 +73,7 @@ def test_tversky_is_in_range_with_a_finite_gradient(batch, parameters):
     assert gradient.isfinite().all()
 
 
+@untimed
 @given(batches(), st.floats(0, 5), st.floats(0, 5))
 def test_focal_is_not_negative_and_falls_with_gamma(batch, low, high):
     low, high = sorted((low, high))
@@ -77,6 +83,7 @@ def test_focal_is_not_negative_and_falls_with_gamma(batch, low, high):
     assert FocalLoss(gamma=high, ignore_index=IGNORED)(*batch) <= value * (1 + 1e-5) + 1e-7
 
 
+@untimed
 @given(batches(), parameters)
 def test_more_weight_on_an_error_never_lowers_the_loss(batch, parameters):
     value = TverskyLoss(ignore_index=IGNORED, **parameters)(*batch)
@@ -85,6 +92,7 @@ def test_more_weight_on_an_error_never_lowers_the_loss(batch, parameters):
         assert TverskyLoss(ignore_index=IGNORED, **heavier)(*batch) >= value - 1e-6
 
 
+@untimed
 @given(batches(), parameters, st.randoms(use_true_random=False))
 def test_the_order_of_classes_does_not_matter(batch, parameters, random):
     logits, target = batch
@@ -98,6 +106,7 @@ def test_the_order_of_classes_does_not_matter(batch, parameters, random):
         torch.testing.assert_close(loss(*permuted), loss(*batch))
 
 
+@untimed
 @given(batches(), st.integers(1, 3))
 def test_counts_of_parts_add_up_to_those_of_the_batch(batch, size):
     logits, target = batch
@@ -108,6 +117,7 @@ def test_counts_of_parts_add_up_to_those_of_the_batch(batch, size):
     torch.testing.assert_close(torch.stack(parts).sum(dim=0), whole, rtol=1e-5, atol=1e-5)
 
 
+@untimed
 @given(batches())
 def test_counts_share_out_the_valid_pixels(batch):
     logits, target = batch
@@ -118,6 +128,7 @@ def test_counts_share_out_the_valid_pixels(batch):
     assert fn.sum().item() == pytest.approx(fp.sum().item(), abs=1e-3)
 
 
+@untimed
 @given(batches(), parameters)
 def test_ignored_pixels_add_nothing(batch, parameters):
     logits, target = batch

@@ -21,7 +21,20 @@ def write_set(root: Path, train: list[str], val: list[str]) -> Path:
 
 
 def test_classes_are_in_label_order_with_seven_things():
-    names = "background person bike car drone boat animal obstacle construction plant road sky".split()
+    names = [
+        "background",
+        "person",
+        "bike",
+        "car",
+        "drone",
+        "boat",
+        "animal",
+        "obstacle",
+        "construction",
+        "plant",
+        "road",
+        "sky",
+    ]
     assert [entry.name for entry in AEROSCAPES_CLASSES] == names
     assert [label for label, entry in enumerate(AEROSCAPES_CLASSES) if entry.thing] == [1, 2, 3, 4, 5, 6, 7]
     assert AEROSCAPES_CLASSES[3].color == (152, 78, 163)
@@ -83,7 +96,7 @@ def test_a_missing_folder_is_named(tmp_path, missing):
 
 
 def test_missing_root_missing_list_and_empty_list(tmp_path):
-    with pytest.raises(InputError, match="nowhere: no such folder. Correct dataset.root"):
+    with pytest.raises(InputError, match=r"nowhere: no such folder. Correct dataset.root"):
         read_aeroscapes(tmp_path / "nowhere")
     root = write_set(tmp_path, ["a_0"], ["b_0"])
     (root / "ImageSets/trn.txt").write_text("\n\n")

@@ -50,7 +50,10 @@ def test_none_is_none():
 
 def test_the_users_points_nested_or_flat_filled_up():
     nested, flat = baseline_points(
-        [{"loss": {"name": "focal"}, "model": {"architecture": "unet"}}, {"loss.name": "focal", "model.architecture": "unet"}],
+        [
+            {"loss": {"name": "focal"}, "model": {"architecture": "unet"}},
+            {"loss.name": "focal", "model.architecture": "unet"},
+        ],
         space(),
     )
     assert nested == flat
@@ -61,7 +64,11 @@ def test_the_users_points_nested_or_flat_filled_up():
     ("baselines", "optimizer", "message"),
     [
         ("seed", {"learning_rate": {"low": 2e-3, "high": 1e-2}}, r"baselines: seed must lie in the space.*0\.001"),
-        ([{"loss.name": "dice", "loss.alpha": 0.5}], {}, r"baselines\[0\] names a parameter that its loss does not have"),
+        (
+            [{"loss.name": "dice", "loss.alpha": 0.5}],
+            {},
+            r"baselines\[0\] names a parameter that its loss does not have",
+        ),
         ([{"optimizer.momentum": 0.5}], {}, r"baselines\[0\] may only name keys of the space"),
         ([{"model.architecture": "fpn"}], {}, r"space\.model\.architecture is one of .*fpn"),
         ([{}, {"loss.name": "tversky", "loss.alpha": 3}], {}, r"baselines\[1\].*loss\.alpha=3"),

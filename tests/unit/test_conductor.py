@@ -168,3 +168,11 @@ def test_every_change_is_told_with_the_state_at_that_moment(folder):
     assert told[0] == (0, "unfinished")
     assert told[-1] == (MAX_EPOCHS, "completed")
     assert [epochs for epochs, _ in told] == sorted(epochs for epochs, _ in told)
+
+
+def test_an_epoch_whose_result_never_came_is_read_from_the_record(folder):
+    search = MadeUpSearch(folder)
+    card = search.conductor.next_trial()
+    first, second = search.train(card, 1), search.train(card, 2)
+    search.conductor.epoch_done(card.trial_id, second)
+    assert search.conductor.trials[card.trial_id].epochs == (first, second)

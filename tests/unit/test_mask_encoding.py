@@ -44,7 +44,6 @@ def test_ids_become_labels(tmp_path):
 
 
 def test_a_palette_mask_of_ids_is_read_by_its_indices(tmp_path):
-    image = Image.fromarray(np.array([[0, 3], [7, 0]], np.uint8), mode="L").convert("P")
     image = Image.frombytes("P", (2, 2), bytes([0, 3, 7, 0]))
     image.putpalette(list(range(255, -1, -1)) * 3)
     assert decode_mask(save(tmp_path / "m.png", image), IDS).tolist() == [[1, 0], [IGNORED, 1]]
@@ -135,7 +134,8 @@ def test_images_that_are_not_8_bit_rgb_are_refused_with_a_remedy(tmp_path, mode,
 
 def test_16_bit_rgb_is_refused_rather_than_truncated(tmp_path):
     path = write_16_bit_rgb(tmp_path / "i.png", 2, 3)
-    assert Image.open(path).mode == "RGB"
+    with Image.open(path) as image:
+        assert image.mode == "RGB"
     with pytest.raises(InputError, match=re.escape("16 bits or more (mode RGB;16B)")):
         decode_image(path)
     with pytest.raises(InputError, match="mode RGB;16B"):
@@ -169,7 +169,7 @@ def test_a_pair_of_unequal_sizes_is_reported_with_both(tmp_path):
     with pytest.raises(InputError, match=r"image 4x6, mask 4x5 \(height x width\). Export the mask"):
         decode_pair(sample, IDS)
     turned = Sample("a", image, save(tmp_path / "m.png", np.zeros((6, 4), np.uint8)), "a", "train")
-    with pytest.raises(InputError, match="image 4x6, mask 6x4.*EXIF orientation"):
+    with pytest.raises(InputError, match=r"image 4x6, mask 6x4.*EXIF orientation"):
         decode_pair(turned, IDS)
     fitting = Sample("a", image, save(tmp_path / "m.png", np.zeros((4, 6), np.uint8)), "a", "train")
     pixels, labels = decode_pair(fitting, IDS)

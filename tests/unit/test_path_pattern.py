@@ -22,7 +22,15 @@ def touch(root, *names):
     ],
 )
 def test_what_wildcards_match_is_the_id(tmp_path, glob, expected):
-    names = ["images/a.jpg", "images/b.c.jpg", "images/d.Jpg", "p.png", "x/y/q.png", "images/._a.jpg", "x/.hidden/a.png"]
+    names = [
+        "images/a.jpg",
+        "images/b.c.jpg",
+        "images/d.Jpg",
+        "p.png",
+        "x/y/q.png",
+        "images/._a.jpg",
+        "x/.hidden/a.png",
+    ]
     touch(tmp_path, *names)
     if "img_" in glob:
         touch(tmp_path, "images/img_1.jpg", "x/img_2.jpg")

@@ -1,0 +1,145 @@
+"""The command line: parses, prints and exits; everything heavy is imported by the command that needs it."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from aerosweep import data_commands
+from aerosweep.options import Address, OptionalFile, Output, Overrides, Resume, SearchFile
+from aerosweep.user_errors import INTERRUPTED, without_traceback
+
+if TYPE_CHECKING:
+    from search.config import SearchConfig
+
+_SHOWN_TRIALS = 15
+_LOG_WIDTH = 160
+
+app = typer.Typer(
+    name="aerosweep",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # what is no user's mistake shows as Python shows it, in cluster logs too
+    help="Find the model and the loss that keep rare classes from vanishing in aerial segmentation.",
+    epilog="Start with: aerosweep search examples/smoke.yaml",
+)
+app.add_typer(data_commands.app, name="data")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"aerosweep {version('aerosweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command(
+    help="Search models and losses: train many trials, stop the weak ones early, record and rank them all.\n\n"
+    "Writes DIR/NAME/ (every trial's record, search.yaml, leaderboard.csv) and, unless tracking.uri says otherwise, "
+    "DIR/mlflow.db. Ctrl-C stops it at once; no finished epoch is lost.",
+    epilog="Example: aerosweep search search.yaml --set budget.trials=40 --output runs",
+)
+@without_traceback
+def search(
+    config: SearchFile,
+    overrides: Overrides = None,
+    output: Output = None,
+    resume: Resume = False,
+    address: Address = None,
+) -> None:
+    """Run a search."""
+    from search.config_file import load_search_config
+
+    _launch(load_search_config(config, overrides or [], output), resume, address)
+
+
+@app.command(
+    help="Train one configuration, recorded as a search of one trial.\n\n"
+    "CONFIG has the keys of a search config with one value each, and `space.` left out: model, loss, optimizer and "
+    "data stand at the top level.",
+    epilog="Example: aerosweep train --set dataset.layout=synthetic --set loss.name=tversky --set loss.alpha=0.7 "
+    "--set loss.beta=0.3 --set model.architecture=unet",
+)
+@without_traceback
+def train(
+    config: OptionalFile = None,
+    overrides: Overrides = None,
+    output: Output = None,
+    resume: Resume = False,
+    address: Address = None,
+) -> None:
+    """Train one configuration."""
+    from search.config_file import load_train_config
+
+    _launch(load_train_config(config, overrides or [], output), resume, address)
+
+
+@app.command(
+    help="Bring MLflow, the Optuna journal and the leaderboard in line with the record of a search.\n\n"
+    "For a tracker that was down, or another one. Changes nothing where nothing is missing.",
+    epilog="Example: aerosweep sync search.yaml --output runs",
+)
+@without_traceback
+def sync(config: SearchFile, overrides: Overrides = None, output: Output = None) -> None:
+    """Fill in what the projections miss."""
+    from search.config_file import load_search_config
+
+    loaded = load_search_config(config, overrides or [], output)
+    say = _printer(Console())
+    from search.projections import sync_search
+
+    say(sync_search(loaded, say))
+
+
+def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
+    from aerosweep.closing import closing_lines, exit_code
+    from aerosweep.image_progress import ImageProgress
+    from search.config_file import config_warnings
+    from search.leaderboard import leaderboard, leaderboard_table
+    from search.progress import make_view
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_LOG_WIDTH)  # a log has no edge that a table would have to keep to
+    view = make_view(console)
+    for warning in config_warnings(config):
+        view.say(f"warning: {warning}")
+    # Before the heavy imports: the first sign of life should not take them.
+    trials = "1 trial" if config.budget.trials == 1 else f"{config.budget.trials} trials"
+    view.say(f"{config.name}: {trials}, {config.budget.max_epochs} epochs at the most, recorded in {config.folder}")
+    try:
+        from search.launch import run_search
+
+        with ImageProgress("decoding", console, view.say) as on_decode:
+            outcome = run_search(config, resume=resume, address=address, view=view, say=view.say, on_decode=on_decode)
+    finally:
+        view.close()
+    console.print(leaderboard_table(leaderboard(outcome.trials), _SHOWN_TRIALS))
+    say = _printer(console)
+    for line in closing_lines(outcome, config.budget.trials, sys.argv):
+        say(line)
+    raise typer.Exit(exit_code(outcome))
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)

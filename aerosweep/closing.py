@@ -1,0 +1,55 @@
+"""What a search leaves its user with: where things are, what to do next, and the exit code."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.launch import SearchOutcome
+
+_USELESS = ("failed", "diverged")
+
+
+def closing_lines(outcome: "SearchOutcome", budget_trials: int, argv: Sequence[str]) -> list[str]:
+    """The lines below the leaderboard.
+
+    Args:
+        outcome: Of the search.
+        budget_trials: Trials that were asked for.
+        argv: The command line, for the command that resumes it.
+    """
+    lines = [f"leaderboard  {outcome.folder}/leaderboard.csv", f"MLflow UI    {outcome.ui_command}"]
+    if dashboard := dashboard_command(outcome.folder):
+        lines.append(f"Optuna       {dashboard}")
+    if outcome.interrupted:
+        ended = sum(trial.end is not None for trial in outcome.trials)
+        lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {budget_trials} trials ended")
+    if outcome.interrupted or outcome.resume_needed:
+        lines.append(f"continue     {resume_command(argv)}")
+    return lines
+
+
+def dashboard_command(folder: str) -> str | None:
+    """The command that opens Optuna Dashboard, or None where the journal is on no path that it could read."""
+    if "://" in folder:
+        return None
+    from search.optuna_journal import JOURNAL_FILE
+
+    return shlex.join(["optuna-dashboard", f"{folder}/{JOURNAL_FILE}"])
+
+
+def resume_command(argv: Sequence[str]) -> str:
+    """The same command line with `--resume`, quoted for a shell."""
+    program, *arguments = argv
+    begin = ["python", "-m", "aerosweep"] if Path(program).name == "__main__.py" else [Path(program).name]
+    return shlex.join([*begin, *(word for word in arguments if word != "--resume"), "--resume"])
+
+
+def exit_code(outcome: "SearchOutcome") -> int:
+    """128 + N after signal N; 1 where no trial came to anything; else 0, also when the time budget ended the search."""
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    if outcome.trials and all(trial.state in _USELESS for trial in outcome.trials):
+        return 1
+    return 0

@@ -1,0 +1,33 @@
+"""A user's mistake and Ctrl-C end a command without a traceback."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+import typer
+
+USER_ERROR: Final = 2
+INTERRUPTED: Final = 130
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+def without_traceback(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Wrap a command: an `InputError` prints `error: ...` and exits with 2, Ctrl-C exits with 130."""
+
+    @functools.wraps(command)
+    def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        from trainable.errors import InputError
+
+        try:
+            return command(*args, **kwargs)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(USER_ERROR) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped

@@ -1,0 +1,84 @@
+"""The image set that a `data` command is about."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from search.config import SearchConfig
+from search.config_check import located, validate
+from search.config_file import read_config
+from search.config_problem import raise_all, unknown_key
+from search.config_yaml import ConfigDocument
+from search.train_config import TrainConfig
+from trainable.cache_dir import default_cache_dir
+from trainable.config import Section
+from trainable.dataset_config import DatasetConfig
+from trainable.errors import InputError
+
+
+class DataSource(NamedTuple):
+    """What the `data` commands read of a config.
+
+    Attributes:
+        dataset: With absolute paths.
+        cache_dir: Where decoded images are kept.
+        seed: Of the choice of dev scenes.
+    """
+
+    dataset: DatasetConfig
+    cache_dir: Path
+    seed: int
+
+
+class _DataSourceConfig(Section):
+    dataset: DatasetConfig
+    cache_dir: Path | None = None
+    seed: int = 0
+
+
+def load_data_source(path: Path | None, overrides: Sequence[str]) -> DataSource:
+    """Read the image set of a search or train config, whatever the rest of it is worth.
+
+    Args:
+        path: The YAML file, or None where `overrides` say it all.
+        overrides: As for `load_search_config`.
+
+    Raises:
+        InputError: What is wrong with it, one line each.
+    """
+    document = read_config(path, overrides, None)
+    raise_all(located(list(_unknown_at_top(document)), document))
+    values = document.values
+    resources = values.get("resources")
+    cache_dir = resources.get("cache_dir") if isinstance(resources, dict) else None
+    wanted = {"dataset": values.get("dataset", {}), "cache_dir": cache_dir, "seed": values.get("seed", 0)}
+    if "dataset" not in values:
+        del wanted["dataset"]
+    config = validate(_DataSourceConfig, document.replaced(wanted))
+    folder = config.cache_dir.expanduser().absolute() if config.cache_dir else default_cache_dir()
+    return DataSource(config.dataset.absolute(), folder, config.seed)
+
+
+def describe_source(description: Path, root: Path | None) -> DataSource:
+    """The image set of a data-set YAML, without a config."""
+    dataset = DatasetConfig(layout="described", description=description, root=root)
+    return DataSource(dataset.absolute(), default_cache_dir(), 0)
+
+
+def synthetic_source(images: int, size: str, seed: int) -> DataSource:
+    """A synthetic image set, as the options of `data synthesize` describe it.
+
+    Raises:
+        InputError: An option is out of range.
+    """
+    given = {"images": images, "size": size, "seed": seed}
+    sources = {f"dataset.{key}": f"--{key} {value}" for key, value in given.items()}
+    document = ConfigDocument({"dataset": {"layout": "synthetic", **given}}, sources, None)
+    return DataSource(validate(_DataSourceConfig, document).dataset, default_cache_dir(), seed)
+
+
+def _unknown_at_top(document: ConfigDocument) -> Iterator[InputError]:
+    known = list(dict.fromkeys([*SearchConfig.model_fields, *TrainConfig.model_fields]))
+    for key, value in document.values.items():
+        if key not in known:
+            yield unknown_key(str(key), value, known)

@@ -1,0 +1,97 @@
+"""What is kept of the trials that have ended: everything small of all, the weights of the few worth confirming."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from search.config import ConfirmConfig
+from trainable.checkpoint import Checkpoints
+from trainable.storage import Storage
+from trainable.trial_record import WEIGHTS_FILE, TrialRecord, TrialSnapshot, load_trials
+
+_UNSOUND: Final = ("failed", "diverged")
+_BEST_FOLDER: Final = "best"
+
+
+def keepers(trials: Iterable[TrialSnapshot], top: int, best_of_each_loss: bool) -> set[str]:
+    """The trials whose weights are worth keeping.
+
+    Args:
+        trials: Trials of the search; unfinished, failed and diverged ones are passed over.
+        top: How many of the best.
+        best_of_each_loss: Also the best trial of each loss.
+
+    Returns:
+        Their ids. Of equals the earlier suggestion is the better.
+    """
+    ranked = _ranked(trials)
+    kept = {trial.card.trial_id for trial in ranked[:top]}
+    if best_of_each_loss:
+        best: dict[str, str] = {}
+        for trial in ranked:
+            best.setdefault(_loss(trial), trial.card.trial_id)
+        kept.update(best.values())
+    return kept
+
+
+def _ranked(trials: Iterable[TrialSnapshot]) -> list[TrialSnapshot]:
+    sound = [trial for trial in trials if trial.end is not None and trial.state not in _UNSOUND and trial.epochs]
+    return sorted(sound, key=lambda trial: (-trial.epochs[-1].objective, trial.card.number))
+
+
+def _loss(trial: TrialSnapshot) -> str:
+    return str(trial.card.config.get("loss", {}).get("name"))
+
+
+class Retention:
+    """Deletes what an ended trial needs no more: its checkpoints, and its weights unless it is a keeper.
+
+    The confusion matrix and the per-image counts stay, and an unfinished trial is never touched.
+
+    Args:
+        folder: The folder of the search.
+        confirm: Which trials are keepers.
+    """
+
+    def __init__(self, folder: Storage, confirm: ConfirmConfig) -> None:
+        self.name = f"retention in {folder.url}"
+        self._folder = folder
+        self._confirm = confirm
+        self._ended: dict[str, TrialSnapshot] | None = None
+        self._cleaned: set[str] = set()
+        self._holders: set[str] = set()
+
+    def project(self, trial: TrialSnapshot) -> None:
+        """Clean up after a trial that has ended, and after the keepers that it has outdone."""
+        if trial.end is None:
+            return
+        ended = self._all_ended()
+        ended[trial.card.trial_id] = trial
+        kept = keepers(ended.values(), self._confirm.top, self._confirm.best_of_each_loss)
+        if trial.card.trial_id not in self._cleaned:
+            self._clean(trial)
+        for trial_id in sorted(self._holders - kept):
+            self._delete_weights(ended[trial_id])
+
+    def _all_ended(self) -> dict[str, TrialSnapshot]:
+        """Every ended trial: without those of earlier launches, the first of this one would pass for the best."""
+        if self._ended is None:
+            self._ended = {trial.card.trial_id: trial for trial in load_trials(self._folder) if trial.end is not None}
+        return self._ended
+
+    def _clean(self, trial: TrialSnapshot) -> None:
+        """Delete all that no ended trial needs; what is left may hold weights."""
+        folder = TrialRecord(self._folder, trial.card.trial_id).folder
+        Checkpoints(folder).clear()
+        best = trial.best
+        for name in folder.names(_BEST_FOLDER):
+            # A worker that died between its best files and its record, or between its record and its cleaning up.
+            if best is None or name != f"{best.epoch:04d}":
+                folder.delete_folder(f"{_BEST_FOLDER}/{name}")
+        self._cleaned.add(trial.card.trial_id)
+        self._holders.add(trial.card.trial_id)
+
+    def _delete_weights(self, trial: TrialSnapshot) -> None:
+        record = TrialRecord(self._folder, trial.card.trial_id)
+        if trial.best is not None:
+            record.folder.delete(record.best_file(trial.best.epoch, WEIGHTS_FILE))
+        self._holders.discard(trial.card.trial_id)

@@ -1,0 +1,94 @@
+"""A real Ray for the integration tests: one small cluster a test session, started and stopped by its process id."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port, process, seconds=90):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the process ended with {process.returncode}"
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing listens on port {port}")
+
+
+@pytest.fixture(scope="session")
+def ray_address(tmp_path_factory):
+    """Address of a Ray cluster of two CPUs on this machine."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
+    command += [f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"]
+    log = (tmp_path_factory.mktemp("ray") / "log").open("wb")
+    # Without a token: whether Ray would want one depends on what earlier runs left in the home folder.
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    environment = os.environ.copy()
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+    try:
+        wait_for_port(port, process)
+        time.sleep(3)  # the port opens before the node has registered
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def search_cache(tmp_path_factory):
+    """A cache folder that all searches of the session share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def small_search(storage, cache, **changes):
+    """A search config of seconds: made images of 64x64, a small encoder."""
+    values = {
+        "name": "small",
+        "dataset": {"layout": "synthetic", "images": 40, "size": "64x64"},
+        "storage": str(storage),
+        "space": {
+            "model": {
+                "architecture": ["unet", "deeplabv3plus"],
+                "encoder": "tu-tf_mobilenetv3_small_100",
+                "encoder_weights": "none",
+            },
+            "loss": {
+                "name": ["cross_entropy", "tversky"],
+                "alpha": {"low": 0.1, "high": 1.0},
+                "beta": {"low": 0.1, "high": 1.0},
+            },
+            "optimizer": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+            "data": {"batch_size": 4, "crop": "64x64"},
+        },
+        "baselines": "seed",
+        "budget": {"trials": 7, "max_epochs": 3},
+        "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
+        "confirm": {"top": 1},
+        "runtime": {"precision": "fp32"},
+        "resources": {"cache_dir": str(cache)},
+    }
+    return values | changes
+
+
+@pytest.fixture(scope="session")
+def make_small_search():
+    """`small_search` for tests, which cannot import from here."""
+    return small_search

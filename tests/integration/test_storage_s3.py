@@ -1,0 +1,161 @@
+"""Storage on S3, as a real server on loopback serves it; the cases are those of the local folder, and what only S3 has."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import boto3
+import pytest
+
+from trainable.storage import Storage
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def client():
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    settings = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": address,
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        wait_for(f"{address}/moto-api/", server)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="searches")
+        yield client
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def wait_for(url, server):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "moto_server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+@pytest.fixture
+def storage(client, request):
+    return Storage(f"s3://searches/runs/{request.node.name}")
+
+
+def put(client, storage, name, data):
+    """Write as another process would: not through this storage."""
+    client.put_object(Bucket="searches", Key=f"{storage.url.removeprefix('s3://searches/')}/{name}", Body=data)
+
+
+def test_reads_what_was_written_and_nothing_where_nothing_was(storage):
+    storage.write("a/b.json", b"12")
+    storage.write("a/b.json", b"3")
+    assert storage.read("a/b.json") == b"3"
+    assert storage.read("a/c.json") is None
+    assert storage.read("no/folder.json") is None
+
+
+def test_names_are_sorted_and_of_one_folder(storage):
+    for name in ("epochs/0002.json", "epochs/0001.json", "best/0001/weights.pt", "end.json"):
+        storage.write(name, b"1")
+    assert storage.names("epochs") == ["0001.json", "0002.json"]
+    assert storage.names() == ["best", "end.json", "epochs"]
+    assert storage.names("absent") == []
+
+
+def test_read_many_leaves_out_what_is_absent(storage):
+    storage.write("a", b"1")
+    storage.write("b", b"2")
+    assert storage.read_many(["b", "c", "a", "no/d"]) == {"b": b"2", "a": b"1"}
+    assert storage.read_many([]) == {}
+
+
+def test_characters_of_patterns_are_taken_as_they_are(client):
+    storage, neighbour = Storage("s3://searches/run [1] *"), Storage("s3://searches/run 1 x")
+    storage.write("a/1", b"1")
+    neighbour.write("a/1", b"another's")
+    assert storage.read_many(["a/1"]) == {"a/1": b"1"}
+    assert storage.names("a") == ["1"]
+    storage.delete_folder("a")
+    assert storage.names() == []
+    assert neighbour.read("a/1") == b"another's"
+
+
+def test_deleting_is_silent_where_nothing_is(storage):
+    storage.write("a/b", b"1")
+    storage.write("a/c", b"2")
+    storage.write("ab/c", b"3")
+    storage.delete("a/b")
+    storage.delete("a/b")
+    assert storage.names("a") == ["c"]
+    storage.delete_folder("a")
+    storage.delete_folder("a")
+    assert storage.names() == ["ab"]
+
+
+def test_is_pickled_by_its_url(storage):
+    storage.write("a", b"1")
+    assert pickle.loads(pickle.dumps(storage)).read("a") == b"1"
+
+
+def test_sees_what_another_process_wrote_after_a_listing(storage, client):
+    storage.write("epochs/0001.json", b"1")
+    assert storage.names("epochs") == ["0001.json"]
+    put(client, storage, "epochs/0002.json", b"2")
+    assert storage.read("epochs/0002.json") == b"2"
+    assert storage.names("epochs") == ["0001.json", "0002.json"]
+    put(client, storage, "epochs/0003.json", b"3")
+    assert storage.read_many(["epochs/0002.json", "epochs/0003.json"]) == {
+        "epochs/0002.json": b"2",
+        "epochs/0003.json": b"3",
+    }
+    put(client, storage, "best/0001/a", b"4")
+    storage.names("best/0001")
+    put(client, storage, "best/0001/b", b"5")
+    storage.delete_folder("best/0001")
+    assert storage.names("best") == []
+
+
+def test_a_large_object_that_another_process_replaced_is_read_whole(storage, client):
+    put(client, storage, "checkpoints/1.pt", b"a" * 60 * 2**20)
+    storage.names("checkpoints")
+    put(client, storage, "checkpoints/1.pt", b"b" * 70 * 2**20)
+    assert storage.read("checkpoints/1.pt") == b"b" * 70 * 2**20
+
+
+def test_an_object_that_stands_for_the_folder_is_not_a_name(storage, client):
+    put(client, storage, "trials/", b"")
+    storage.write("trials/t0000/end.json", b"1")
+    put(client, storage, "trials/t0000/", b"")
+    assert storage.names("trials") == ["t0000"]
+    assert storage.names("trials/t0000") == ["end.json"]
+
+
+def test_has_no_unfinished_parts_and_no_path(storage):
+    storage.delete_unfinished("checkpoints")
+    with pytest.raises(ValueError, match="is not on a local file system"):
+        _ = storage.local_path

@@ -1,0 +1,103 @@
+"""A config that is written and read back is the same."""
+
+import string
+import tempfile
+from pathlib import Path
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.conductor import trial_config
+from search.config import SearchConfig
+from search.config_file import load_search_config
+from search.sampler import suggest_point
+from trainable.config import TrialConfig
+
+names = st.text(string.ascii_letters + string.digits, min_size=1, max_size=1).flatmap(
+    lambda first: st.text(string.ascii_letters + string.digits + "._-", max_size=20).map(lambda rest: first + rest)
+)
+positive = st.floats(1e-6, 4.0)
+
+
+def scalar_list_or_range(numbers):
+    ranges = st.tuples(numbers, numbers).filter(lambda pair: pair[0] < pair[1])
+    return st.one_of(
+        numbers,
+        st.lists(numbers, min_size=1, max_size=3, unique=True),
+        st.builds(lambda pair, log: {"low": pair[0], "high": pair[1], "log": log}, ranges, st.booleans()),
+    )
+
+
+losses = st.fixed_dictionaries(
+    {
+        "name": st.just(["cross_entropy", "focal", "dice", "iou", "tversky"]),
+        "alpha": scalar_list_or_range(positive),
+        "beta": scalar_list_or_range(positive),
+        "focal_gamma": scalar_list_or_range(positive),
+    },
+    optional={
+        "gamma": scalar_list_or_range(positive),
+        "gamma_on": st.sampled_from(["class", "mean", ["class", "mean"]]),
+    },
+)
+models = st.fixed_dictionaries(
+    {},
+    optional={
+        "architecture": st.lists(st.sampled_from(["unet", "fpn", "deeplabv3"]), min_size=1, unique=True),
+        "encoder_weights": st.sampled_from(["none", "imagenet"]),
+        "output_stride": st.sampled_from([8, 16, [8, 16]]),
+    },
+)
+optimizers = st.fixed_dictionaries({}, optional={"learning_rate": scalar_list_or_range(positive)})
+data = st.fixed_dictionaries(
+    {},
+    optional={
+        "batch_size": st.one_of(st.integers(2, 64), st.just({"low": 2, "high": 8})),
+        "crop": st.sampled_from(["64x96", ["64x96", "512x512"]]),
+        "horizontal_flip": st.one_of(st.booleans(), st.just([True, False])),
+        "rare_class_first": scalar_list_or_range(st.floats(1e-3, 1.0)),
+    },
+)
+datasets = st.one_of(
+    st.builds(
+        lambda n, seed: {"layout": "synthetic", "images": n, "seed": seed}, st.integers(40, 500), st.integers(0, 9)
+    ),
+    st.builds(lambda share: {"layout": "aeroscapes", "root": "/data/aero", "dev_share": share}, st.floats(0.01, 0.9)),
+    st.just({"layout": "described", "description": "/data/set.yaml"}),
+)
+searches = st.builds(
+    lambda **parts: SearchConfig.model_validate(parts),
+    name=names,
+    dataset=datasets,
+    storage=st.sampled_from(["/runs", "/a b/ü", "/runs: x #1", "/yes"]),
+    objective=st.sampled_from(["miou", "thing_miou", "worst_class_iou"]),
+    space=st.fixed_dictionaries({"model": models, "loss": losses, "optimizer": optimizers, "data": data}),
+    budget=st.fixed_dictionaries(
+        {"trials": st.integers(1, 10_000), "max_epochs": st.integers(1, 500), "hours": st.one_of(st.none(), positive)}
+    ),
+    resources=st.fixed_dictionaries(
+        {
+            "cpus_per_trial": st.sampled_from(["auto", 0.5, 1, 4]),
+            "gpus_per_trial": st.sampled_from(["auto", 0, 0.25, 2]),
+        }
+    ),
+    seed=st.integers(0, 2**31),
+)
+
+
+@given(config=searches)
+def test_a_search_config_survives_yaml(config):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "search.yaml")
+        path.write_text(
+            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+        assert load_search_config(path, [], None) == config
+
+
+@given(config=searches, number=st.integers(0, 50))
+def test_a_trial_config_survives_json(config, number):
+    trial = trial_config(config, suggest_point(config.parsed_space, [], config.seed, number))
+    assert TrialConfig.model_validate_json(trial.model_dump_json()) == trial
+    assert TrialConfig.model_validate(trial.model_dump(mode="json")) == trial

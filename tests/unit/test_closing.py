@@ -1,0 +1,169 @@
+"""The end of a search: what is printed, and the exit code."""
+
+import io
+import shlex
+import signal
+import sys
+import types
+from dataclasses import dataclass, field
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from aerosweep.cli import app
+from aerosweep.closing import closing_lines, exit_code, resume_command
+from aerosweep.image_progress import ImageProgress
+from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+
+
+@dataclass
+class Outcome:
+    """What `search.launch.SearchOutcome` is."""
+
+    trials: list = field(default_factory=list)
+    folder: str = "/runs/small"
+    tracking_uri: str = "sqlite:////runs/mlflow.db"
+    ui_command: str = "mlflow ui --backend-store-uri sqlite:////runs/mlflow.db"
+    interrupted: str | None = None
+    signal: int | None = None
+    resume_needed: bool = False
+
+
+def trial(number, reason="completed"):
+    epochs = (EpochRecord(1, 60_000, 0.5, 1, {"miou": 0.5}),)
+    config = {"model": {"architecture": "unet", "encoder": "resnet18"}, "loss": {"name": "dice"}}
+    end = EndMarker(reason, "", 0, 1, epochs) if reason else None
+    return TrialSnapshot(TrialCard(f"t{number:04d}", number, {}, config, False, 0), epochs, end, 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Outcome([trial(0), trial(1, "failed")]), 0),
+        (Outcome([trial(0, "pruned")]), 0),
+        (Outcome([trial(0, "failed"), trial(1, "failed")]), 1),
+        (Outcome([trial(0, "failed"), trial(1, "diverged")]), 1),
+        (Outcome([trial(0), trial(1, None)], interrupted="the time budget is spent", resume_needed=True), 0),
+        (Outcome([], interrupted="the time budget is spent", resume_needed=True), 0),
+        (Outcome([trial(0, None)], interrupted="SIGINT", signal=signal.SIGINT, resume_needed=True), 130),
+        (Outcome([trial(0, "failed")], interrupted="SIGTERM", signal=15, resume_needed=True), 143),
+    ],
+)
+def test_the_exit_code(outcome, code):
+    assert exit_code(outcome) == code
+
+
+def test_a_finished_search_says_where_things_are():
+    assert closing_lines(Outcome([trial(0)]), 1, ["aerosweep", "search", "x.yaml"]) == [
+        "leaderboard  /runs/small/leaderboard.csv",
+        "MLflow UI    mlflow ui --backend-store-uri sqlite:////runs/mlflow.db",
+        "Optuna       optuna-dashboard /runs/small/optuna.journal",
+    ]
+
+
+def test_an_interrupted_search_says_how_to_go_on():
+    outcome = Outcome([trial(0), trial(1, None)], interrupted="SIGINT", signal=2, resume_needed=True)
+    assert closing_lines(outcome, 8, ["/venv/bin/aerosweep", "search", "my search.yaml"])[-2:] == [
+        "stopped early (SIGINT) with 1 of 8 trials ended",
+        "continue     aerosweep search 'my search.yaml' --resume",
+    ]
+
+
+def test_no_dashboard_command_for_a_journal_in_a_bucket():
+    lines = closing_lines(Outcome([trial(0)], folder="s3://bucket/small"), 1, ["aerosweep"])
+    assert not any("optuna-dashboard" in line for line in lines)
+    assert lines[0] == "leaderboard  s3://bucket/small/leaderboard.csv"
+
+
+def test_a_folder_with_a_space_is_quoted():
+    lines = closing_lines(Outcome([trial(0)], folder="/my runs/small"), 1, ["aerosweep"])
+    assert lines[2] == "Optuna       optuna-dashboard '/my runs/small/optuna.journal'"
+
+
+def test_the_resume_command_is_the_same_command_line():
+    argv = ["/a/aerosweep/__main__.py", "search", "x.yaml", "--set", "space.data.crop=[64x64, 96x96]", "--resume"]
+    assert resume_command(argv) == "python -m aerosweep search x.yaml --set 'space.data.crop=[64x64, 96x96]' --resume"
+    assert shlex.split(resume_command(argv))[3:] == argv[1:]
+
+
+@pytest.fixture
+def launch(monkeypatch, tmp_path):
+    """Stands in for search.launch; `outcome` is what the next search returns, `calls` what it was asked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "search.yaml").write_text(
+        "name: small\ndataset: {layout: synthetic}\nspace: {loss: {name: [dice, iou]}}\n"
+    )
+    module = types.ModuleType("search.launch")
+    module.outcome, module.calls = Outcome([trial(0)]), []
+
+    def run_search(config, **options):
+        module.calls.append((config, options))
+        options["on_decode"](1, 1)
+        options["say"]("a [line] of the launch")
+        return module.outcome
+
+    module.run_search = run_search
+    monkeypatch.setitem(sys.modules, "search.launch", module)
+    projections = types.ModuleType("search.projections")
+    projections.sync_search = lambda config, say: f"{config.name}: nothing was missing"
+    monkeypatch.setitem(sys.modules, "search.projections", projections)
+    return module
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_search_runs_and_prints_the_leaderboard(launch, tmp_path):
+    result = run("search", "search.yaml", "--output", "out", "--resume", "--address", "auto", "--set", "seed=4")
+    assert result.exit_code == 0, result.output
+    ((config, options),) = launch.calls
+    assert (config.storage, config.seed) == (str(tmp_path / "out"), 4)
+    assert (options["resume"], options["address"]) == (True, "auto")
+    assert result.stdout.startswith(f"small: 60 trials, 30 epochs at the most, recorded in {tmp_path}/out/small\n")
+    for part in ("decoding 1 images", "a [line] of the launch", "t0000", "0.500", "leaderboard.csv", "mlflow ui"):
+        assert part in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_address_may_come_from_the_environment(launch, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    run("search", "search.yaml")
+    assert launch.calls[0][1]["address"] == "10.0.0.1:6379"
+
+
+def test_search_warns_of_what_is_odd(launch):
+    result = run("search", "search.yaml", "--set", "budget.max_epochs=5")
+    assert "warning: scheduler.grace_epochs (10) is not below budget.max_epochs (5)" in result.stdout
+
+
+def test_train_runs_one_trial(launch):
+    result = run("train", "--set", "dataset.layout=synthetic", "--set", "loss.name=iou")
+    assert result.exit_code == 0
+    config, options = launch.calls[0]
+    assert config.budget.trials == 1
+    assert config.name.startswith("train-deeplabv3plus-iou-")
+    assert (options["resume"], options["address"]) == (False, None)
+
+
+def test_all_failed_is_one(launch):
+    launch.outcome = Outcome([trial(0, "failed")])
+    assert run("search", "search.yaml").exit_code == 1
+
+
+def test_sync_prints_its_summary(launch):
+    result = run("sync", "search.yaml")
+    assert (result.exit_code, result.stdout) == (0, "small: nothing was missing\n")
+
+
+def test_the_bar_comes_with_the_first_image_and_goes_with_the_last():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with ImageProgress("decoding", console) as progress:
+        assert console.file.getvalue() == ""
+        progress(1, 3)
+        progress(3, 3)
+        shown = console.file.getvalue()
+    assert "decoding" in shown
+    assert console.file.getvalue() == shown

@@ -1,0 +1,314 @@
+"""Configs as users write them."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from search.config import SearchConfig
+from search.config_check import config_keys
+from search.config_file import (
+    config_warnings,
+    load_search_config,
+    load_train_config,
+)
+from search.data_source import load_data_source
+from search.space import Choice, Fixed, Range
+from search.train_config import TrainConfig
+from trainable.cache_dir import default_cache_dir
+from trainable.errors import InputError
+
+DESIGN = """
+name: aeroscapes
+dataset: {layout: aeroscapes, root: data/aeroscapes, dev_share: 0.15}
+storage: runs
+objective: miou
+space:
+  model:
+    {architecture: [unet, deeplabv3, deeplabv3plus], encoder: [resnet34], encoder_weights: imagenet, output_stride: 16}
+  loss:
+    name: [cross_entropy, focal, dice, iou, tversky]
+    alpha: {low: 0.1, high: 1.0}
+    beta: {low: 0.1, high: 1.0}
+    gamma: {low: 0.5, high: 2.0}
+    focal_gamma: {low: 0.25, high: 3.0}
+  optimizer: {learning_rate: {low: 1.0e-4, high: 3.0e-3, log: true}, weight_decay: 1.0e-4}
+  data: {batch_size: 8, crop: 512x512, rare_class_first: {low: 0.0, high: 0.5}}
+baselines: seed
+budget: {trials: 60, max_epochs: 30, hours: 12}
+scheduler: {grace_epochs: 10, reduction_factor: 3}
+confirm: {top: 3, seeds: 3, best_of_each_loss: true}
+resources: {cpus_per_trial: auto, gpus_per_trial: auto, max_concurrent: null, cache_dir: null}
+runtime: {precision: auto, compile: false, epoch_timeout_minutes: 60, max_attempts: 3}
+tracking: {uri: null, experiment: aerosweep}
+seed: 0
+"""
+SMALL = "name: small\ndataset: {layout: synthetic}\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def write(text):
+    path = Path("search.yaml")
+    path.write_text(text)
+    return path
+
+
+def load(text, *overrides, output=None):
+    return load_search_config(write(text), overrides, output)
+
+
+def problems(text, *overrides):
+    with pytest.raises(InputError) as caught:
+        load(text, *overrides)
+    return str(caught.value)
+
+
+def test_the_config_of_the_design_loads_with_absolute_paths(tmp_path):
+    config = load(DESIGN)
+    assert config.storage == str(tmp_path / "runs")
+    assert config.dataset.root == tmp_path / "data/aeroscapes"
+    assert config.folder == str(tmp_path / "runs/aeroscapes")
+    domains = config.parsed_space.domains
+    assert domains["model.architecture"] == Choice(("unet", "deeplabv3", "deeplabv3plus"))
+    assert domains["model.encoder"] == Fixed("resnet34")
+    assert domains["optimizer.learning_rate"] == Range(1e-4, 3e-3, log=True, integer=False)
+    assert config_warnings(config) == []
+
+
+def test_a_small_config_has_the_defaults():
+    config = load(SMALL)
+    assert (config.budget.trials, config.budget.max_epochs, config.objective) == (60, 30, "miou")
+
+
+def test_overrides_win_over_the_file_and_the_last_one_wins():
+    config = load(SMALL + "seed: 1\n", "seed=2", "seed=3", "budget.trials=8")
+    assert (config.seed, config.budget.trials) == (3, 8)
+
+
+def test_an_override_may_create_any_key():
+    config = load(SMALL, "space.optimizer.learning_rate={low: 1e-4, high: 1e-2, log: true}", "tracking.experiment=mine")
+    assert config.parsed_space.domains["optimizer.learning_rate"] == Range(1e-4, 1e-2, log=True, integer=False)
+    assert config.tracking.experiment == "mine"
+
+
+def test_an_override_reaches_into_a_range():
+    text = SMALL + "space: {data: {rare_class_first: {low: 0.1, high: 0.5}}}\n"
+    assert load(text, "space.data.rare_class_first.high=0.9").parsed_space.domains["data.rare_class_first"] == Range(
+        0.1, 0.9, log=False, integer=False
+    )
+
+
+def test_an_override_may_hold_equals_signs_and_be_empty():
+    config = load(SMALL + "budget: {hours: 3}\n", "tracking.uri=https://host/?a=b", "budget.hours=")
+    assert config.tracking.uri == "https://host/?a=b"
+    assert config.budget.hours is None
+
+
+def test_output_is_storage(tmp_path):
+    assert load(SMALL, "storage=elsewhere", output="here").storage == str(tmp_path / "here")
+
+
+def test_a_url_stays_as_it_is():
+    config = load(SMALL, "tracking.uri=http://tracker", output="s3://bucket/searches")
+    assert config.folder == "s3://bucket/searches/small"
+
+
+def test_paths_of_encoder_weights_become_absolute(tmp_path):
+    config = load(SMALL, "space.model.encoder_weights=[none, weights/r34.pt]")
+    assert config.parsed_space.domains["model.encoder_weights"] == Choice(("none", str(tmp_path / "weights/r34.pt")))
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1.0e-3", "0.001", "1E-3"])
+def test_floats_are_read_as_people_write_them(number):
+    assert load(SMALL, f"space.optimizer.weight_decay={number}").parsed_space.domains[
+        "optimizer.weight_decay"
+    ] == Fixed(0.001)
+
+
+def test_a_date_is_a_fine_name():
+    assert load("name: 2025-01-31\ndataset: {layout: synthetic}\n").name == "2025-01-31"
+
+
+def test_an_empty_section_is_its_defaults():
+    assert load(SMALL + "tracking:\nspace:\n  loss:\n").tracking.experiment == "aerosweep"
+
+
+def test_anchors_and_merges_work():
+    text = SMALL + "budget: &b {trials: 3}\nscheduler: {grace_epochs: 2}\n"
+    assert load(text).budget.trials == 3
+
+
+def test_every_problem_is_named_with_its_place():
+    message = problems(
+        SMALL + "objective: iou\nbudget:\n  trails: 3\n  trials: many\n", "seed=-1", "space.loss.name=dise"
+    )
+    assert message.splitlines() == [
+        "5 problems:",
+        "  objective must be one of miou, thing_miou, worst_class_iou; got 'iou' (search.yaml line 3). "
+        "Did you mean miou? Choose one of them.",
+        "  space.loss.name must be one of cross_entropy, focal, dice, iou, tversky; got 'dise' "
+        "(--set space.loss.name=dise). Did you mean dice? Choose one of them.",
+        "  budget.trials must be a whole number; got 'many' (search.yaml line 6). Give a whole number.",
+        "  budget.trails is not a key of the config; got 3 (search.yaml line 5). Did you mean budget.trials? "
+        "The keys of budget are trials, max_epochs, hours.",
+        "  seed must be at least 0; got -1 (--set seed=-1). Raise it.",
+    ]
+
+
+def test_problems_behind_an_unknown_key_are_named_too():
+    message = problems(SMALL, "space.losses=3", "space.data.batch_size=1", "resources.gpus_per_trial=1.5", "epochs=4")
+    assert len(message.splitlines()) == 1 + 4
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("budget.trails=3", "budget.trials"),
+        ("learning_rate=0.1", "space.optimizer.learning_rate"),
+        ("space.model.alpha=0.1", "space.loss.alpha"),
+        ("space.los=3", "space.loss"),
+        ("epochs=3", "budget.max_epochs"),
+    ],
+)
+def test_a_misplaced_or_misspelled_key_is_recognised(override, meant):
+    assert f"Did you mean {meant}? " in problems(SMALL, override)
+
+
+def test_tracking_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracker")
+    assert load(SMALL, output="s3://bucket/x").storage == "s3://bucket/x"
+
+
+def test_fractions_of_a_core_and_a_gpu_are_fine():
+    resources = load(SMALL, "resources={cpus_per_trial: 0.5, gpus_per_trial: 0.25}").resources
+    assert (resources.cpus_per_trial, resources.gpus_per_trial) == (0.5, 0.25)
+    assert load(SMALL, "resources={cpus_per_trial: 4, gpus_per_trial: 0}").resources.gpus_per_trial == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warning"),
+    [
+        (["space.data.color_jitter=[0.1, 0.2]", "budget.max_epochs=10"], "no trial will be stopped early"),
+        ([], "space searches nothing: all 60 trials will be the same"),
+        (
+            ["space.loss.name=[dice, iou]", "baselines=seed", "budget.trials=1"],
+            "budget.trials (1) is below the 2 baselines",
+        ),
+    ],
+)
+def test_what_is_allowed_but_odd_is_warned_of(overrides, warning):
+    assert any(warning in text for text in config_warnings(load(SMALL, *overrides)))
+
+
+def test_train_makes_a_search_of_one_fixed_trial_that_nothing_stops():
+    config = load_train_config(
+        None,
+        ["dataset.layout=synthetic", "loss={name: tversky, alpha: 0.7, beta: 0.3}", "budget.max_epochs=4"],
+        None,
+    )
+    assert config.budget.trials == 1
+    assert config.baselines == "none"
+    assert config.scheduler.grace_epochs >= config.budget.max_epochs == 4
+    domains = config.parsed_space.domains
+    assert all(isinstance(domain, Fixed) for domain in domains.values())
+    assert domains["loss.alpha"] == Fixed(0.7)
+    assert re.fullmatch(r"train-deeplabv3plus-tversky-[0-9a-f]{6}", config.name)
+    assert config_warnings(config) == []
+
+
+def name_of(*overrides):
+    return load_train_config(None, ["dataset.layout=synthetic", *overrides], None).name
+
+
+def test_the_name_of_a_training_stands_for_what_is_trained():
+    assert name_of("loss.name=dice") == name_of("loss.name=dice")
+    assert name_of("loss.name=dice", "storage=elsewhere", "budget.hours=1") == name_of("loss.name=dice")
+    assert name_of("loss.name=dice", "seed=1") != name_of("loss.name=dice")
+    assert name_of("loss.name=dice", "budget.max_epochs=3") != name_of("loss.name=dice")
+    assert name_of("name=mine") == "mine"
+
+
+def test_train_reads_a_file_too():
+    config = load_train_config(write("dataset: {layout: synthetic}\nmodel: {architecture: unet}\n"), [], "out")
+    assert config.parsed_space.domains["model.architecture"] == Fixed("unet")
+
+
+def test_a_search_config_written_out_loads_again():
+    config = load(DESIGN)
+    again = load(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    assert again == config
+
+
+def test_the_data_commands_read_the_data_part_only(tmp_path):
+    source = load_data_source(
+        write("dataset: {layout: synthetic}\nseed: 3\nresources: {cache_dir: c}\nspace: {loss: 3}\n"), []
+    )
+    assert (source.dataset.layout, source.seed, source.cache_dir) == ("synthetic", 3, tmp_path / "c")
+    assert load_data_source(None, ["dataset.layout=synthetic"]).dataset.images == 120
+
+
+def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache_dir() == tmp_path / "xdg/aerosweep"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # invalid by the specification
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / ".cache/aerosweep"
+
+
+def test_the_config_reads_without_optuna_and_torch():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, search.config_file; print([m for m in ('optuna', 'torch', 'ray', 'mlflow') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("model", [SearchConfig, TrainConfig])
+def test_every_key_is_documented(model: type[BaseModel]):
+    guide = (Path(__file__).parents[2] / "docs/config.md").read_text()
+    searchable = ("model", "loss", "optimizer", "data")
+    for key in config_keys(model):
+        if model is TrainConfig and key.partition(".")[0] in searchable:
+            key = f"space.{key}"
+        documented = f"| `{key}` |" in guide or f"# `{key}`\n" in guide
+        assert documented, f"docs/config.md does not name {key}"
+
+
+def test_the_guide_documents_no_other_key():
+    guide = (Path(__file__).parents[2] / "docs/config.md").read_text()
+    assert set(re.findall(r"^\| `([^`]+)` \|", guide, re.MULTILINE)) <= set(config_keys(SearchConfig))
+
+
+def test_the_defaults_of_the_guide_are_those_of_the_code():
+    guide = (Path(__file__).parents[2] / "docs/config.md").read_text()
+    documented = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", guide, re.MULTILINE))
+    assert len(documented) > 30
+    sections = {"space.model": "model", "space.loss": "loss", "space.optimizer": "optimizer", "space.data": "data"}
+    train = TrainConfig(dataset={"layout": "synthetic"})
+    search = SearchConfig(name="x", dataset={"layout": "synthetic"})
+    for key, text in documented.items():
+        holder, _, name = key.rpartition(".")
+        section = (
+            getattr(train, sections[holder]) if holder in sections else getattr(search, holder) if holder else search
+        )
+        default = getattr(section, name)
+        implied = {"space.loss.gamma": 1.0, "space.loss.gamma_on": "class"}  # filled in by the loss itself
+        assert yaml.safe_load(text) == implied.get(key, default), key
+
+
+def test_the_examples_of_the_guide_load():
+    guide = (Path(__file__).parents[2] / "docs/config.md").read_text()
+    search, train = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert config_warnings(load(search)) == []
+    assert load_train_config(write(train), [], None).budget.max_epochs == 30

@@ -1,0 +1,222 @@
+"""A projection on its own thread: what it does in which order, and what it does when the projection is down."""
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from search.projection import BackgroundProjection
+from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, trial_name
+
+PATIENCE = 5.0
+
+
+def snapshot(number, epochs=0):
+    card = TrialCard(trial_name(number), number, {}, {}, False, 0)
+    return TrialSnapshot(card, tuple(EpochRecord(epoch, 0, 0.5, 1, {}) for epoch in range(1, epochs + 1)))
+
+
+@dataclass
+class Recorder:
+    """Remembers what it was given; `gate` holds it up, `down` and `refused` make it fail."""
+
+    name: str = "the tracker"
+    seen: list = field(default_factory=list)
+    attempts: list = field(default_factory=list)
+    refused: set = field(default_factory=set)
+    down: bool = False
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+
+    def project(self, trial):
+        self.entered.set()
+        assert self.gate.wait(PATIENCE)
+        self.attempts.append((trial.card.trial_id, time.monotonic()))
+        if self.down or trial.card.trial_id in self.refused:
+            raise ConnectionError("connection refused\nand a long trace")
+        self.seen.append((trial.card.trial_id, len(trial.epochs)))
+
+
+@pytest.fixture
+def recorder():
+    recorder = Recorder()
+    yield recorder
+    recorder.gate.set()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def background(recorder, said):
+    background = BackgroundProjection(recorder, said.append, first_retry=0.01)
+    yield background
+    recorder.gate.set()
+    background.close(0)
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.002)
+
+
+def test_trials_are_projected_in_the_order_in_which_they_were_offered(background, recorder, said):
+    recorder.gate.set()
+    for number in (2, 0, 1):
+        background.offer(snapshot(number))
+    assert background.close(PATIENCE) == 0
+    assert recorder.seen == [("t0002", 0), ("t0000", 0), ("t0001", 0)]
+    assert said == []
+
+
+def test_offering_returns_at_once_while_the_projection_hangs(background, recorder):
+    background.offer(snapshot(0))
+    assert recorder.entered.wait(PATIENCE)
+    waiting = snapshot(1)
+    began = time.monotonic()
+    for _ in range(100):
+        background.offer(waiting)
+    assert time.monotonic() - began < 1.0
+
+
+def test_only_the_newest_snapshot_of_a_trial_waits(background, recorder):
+    background.offer(snapshot(0))
+    assert recorder.entered.wait(PATIENCE)
+    for epochs in range(1, 6):
+        background.offer(snapshot(1, epochs))
+        background.offer(snapshot(0, epochs))
+    recorder.gate.set()
+    assert background.close(PATIENCE) == 0
+    assert recorder.seen == [("t0000", 0), ("t0001", 5), ("t0000", 5)]
+
+
+def test_a_failed_snapshot_is_tried_again_after_growing_delays(background, recorder):
+    recorder.gate.set()
+    recorder.down = True
+    background.offer(snapshot(0, 1))
+    until(lambda: len(recorder.attempts) >= 4)
+    recorder.down = False
+    until(lambda: recorder.seen)
+    assert recorder.seen == [("t0000", 1)]
+    times = [when for _, when in recorder.attempts]
+    delays = [after - before for before, after in itertools.pairwise(times)]
+    assert delays[0] >= 0.01
+    assert delays[1] >= 0.02
+    assert delays[2] >= 0.04
+
+
+def test_a_snapshot_that_failed_does_not_replace_a_newer_one(background, recorder):
+    recorder.down = True
+    background.offer(snapshot(0, 1))
+    assert recorder.entered.wait(PATIENCE)
+    background.offer(snapshot(0, 2))
+    recorder.gate.set()
+    until(lambda: recorder.attempts)
+    recorder.down = False
+    assert background.close(PATIENCE) == 0
+    assert recorder.seen[-1] == ("t0000", 2)
+    assert len(recorder.seen) == 1
+
+
+def test_an_outage_is_told_once_and_so_is_its_end(background, recorder, said):
+    recorder.gate.set()
+    recorder.down = True
+    for number in range(4):
+        background.offer(snapshot(number))
+    until(lambda: len(recorder.attempts) >= 12)
+    recorder.down = False
+    until(lambda: len(recorder.seen) == 4)
+    assert background.close(PATIENCE) == 0
+    assert said == [
+        "the tracker does not take records (ConnectionError: connection refused); "
+        "the search goes on and fills in what is missing later",
+        "the tracker takes records again",
+    ]
+
+
+def test_one_refused_trial_does_not_keep_the_others_back(background, recorder, said):
+    recorder.gate.set()
+    recorder.refused = {"t0000"}
+    background.offer(snapshot(0))
+    for number in range(1, 30):
+        background.offer(snapshot(number))
+    until(lambda: len(recorder.seen) == 29)
+    until(lambda: [trial for trial, _ in recorder.attempts].count("t0000") >= 3)
+    assert len(said) == 1, "the others' success is no news: the refused one is still missing"
+    assert background.close(PATIENCE) == 1
+
+
+def test_a_new_trial_need_not_wait_for_the_delay_of_another(recorder, said):
+    recorder.gate.set()
+    recorder.refused = {"t0000"}
+    background = BackgroundProjection(recorder, said.append, first_retry=PATIENCE * 10)
+    background.offer(snapshot(0))
+    until(lambda: recorder.attempts)
+    background.offer(snapshot(1))
+    until(lambda: recorder.seen == [("t0001", 0)])
+    began = time.monotonic()
+    assert background.close(PATIENCE) == 1
+    assert time.monotonic() - began < PATIENCE / 2, "closing waits for no delay"
+    assert [trial for trial, _ in recorder.attempts] == ["t0000", "t0001", "t0000"], "one last chance"
+
+
+def test_closing_while_down_tries_each_trial_once_and_does_not_spin(recorder, said):
+    recorder.gate.set()
+    recorder.down = True
+    background = BackgroundProjection(recorder, said.append, first_retry=PATIENCE * 10)
+    for number in range(3):
+        background.offer(snapshot(number))
+    until(lambda: len(recorder.attempts) == 3)
+    assert background.close(PATIENCE) == 3
+    assert [trial for trial, _ in recorder.attempts] == ["t0000", "t0001", "t0002"] * 2
+    time.sleep(0.1)
+    assert len(recorder.attempts) == 6, "it has stopped"
+
+
+def test_closing_gives_up_on_a_hanging_projection_and_counts_it(background, recorder):
+    background.offer(snapshot(0))
+    assert recorder.entered.wait(PATIENCE)
+    background.offer(snapshot(1))
+    began = time.monotonic()
+    assert background.close(0.1) == 2
+    assert time.monotonic() - began < 1.0
+    recorder.down = True
+    recorder.gate.set()
+    until(lambda: recorder.attempts)
+    time.sleep(0.1)
+    assert len(recorder.attempts) == 1, "what hung and then failed is not tried again after closing"
+
+
+def test_closing_waits_for_the_one_in_the_making(background, recorder):
+    background.offer(snapshot(0))
+    assert recorder.entered.wait(PATIENCE)
+    threading.Timer(0.1, recorder.gate.set).start()
+    assert background.close(PATIENCE) == 0
+    assert recorder.seen == [("t0000", 0)]
+
+
+def test_an_idle_projection_closes_at_once_and_twice(background):
+    began = time.monotonic()
+    assert background.close(PATIENCE) == 0
+    assert background.close(PATIENCE) == 0
+    assert time.monotonic() - began < 1.0
+
+
+def test_an_error_without_a_message_is_told_by_its_name(recorder, said):
+    recorder.gate.set()
+
+    def fail(trial):
+        raise TimeoutError
+
+    recorder.project = fail
+    background = BackgroundProjection(recorder, said.append)
+    background.offer(snapshot(0))
+    until(lambda: said)
+    assert "(TimeoutError)" in said[0]
+    background.close(0)

@@ -1,0 +1,170 @@
+"""Storage on a local folder: names are whole or absent."""
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from trainable.storage import Storage
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(str(tmp_path / "search"))
+
+
+def files_below(folder):
+    return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_reads_what_was_written_and_nothing_where_nothing_was(storage):
+    storage.write("a/b.json", b"12")
+    assert storage.read("a/b.json") == b"12"
+    assert storage.read("a/c.json") is None
+    assert storage.read("no/folder.json") is None
+
+
+def test_writing_replaces_and_leaves_no_other_file(storage):
+    storage.write("a/b.json", b"a longer text")
+    storage.write("a/b.json", b"x")
+    assert storage.read("a/b.json") == b"x"
+    assert files_below(storage.local_path) == ["b.json"]
+
+
+def test_names_are_sorted_and_of_one_folder(storage):
+    for name in ("epochs/0002.json", "epochs/0001.json", "best/0001/weights.pt", "end.json"):
+        storage.write(name, b"1")
+    assert storage.names("epochs") == ["0001.json", "0002.json"]
+    assert storage.names() == ["best", "end.json", "epochs"]
+    assert storage.names("absent") == []
+
+
+def test_read_many_leaves_out_what_is_absent(storage):
+    storage.write("a", b"1")
+    storage.write("b", b"2")
+    assert storage.read_many(["b", "c", "a", "no/d"]) == {"b": b"2", "a": b"1"}
+    assert storage.read_many([]) == {}
+
+
+def test_read_many_raises_what_is_not_absence(storage):
+    storage.write("folder/a", b"1")
+    with pytest.raises(IsADirectoryError):
+        storage.read_many(["folder"])
+
+
+def test_characters_of_patterns_are_taken_as_they_are(tmp_path):
+    storage = Storage(str(tmp_path / "run [1] *?"))
+    storage.write("a/1", b"1")
+    Storage(str(tmp_path / "run 1 xx")).write("a/1", b"another's")
+    assert storage.read_many(["a/1"]) == {"a/1": b"1"}
+    assert storage.names("a") == ["1"]
+    storage.delete_folder("a")
+    assert storage.names() == []
+    assert Storage(str(tmp_path / "run 1 xx")).read("a/1") == b"another's"
+
+
+def test_deleting_is_silent_where_nothing_is(storage):
+    storage.write("a/b", b"1")
+    storage.write("a/c", b"2")
+    storage.delete("a/b")
+    storage.delete("a/b")
+    assert storage.names("a") == ["c"]
+    storage.delete_folder("a")
+    storage.delete_folder("a")
+    assert storage.names() == []
+
+
+def test_a_child_is_the_folder_below(storage):
+    child = storage.child("trials", "t0001")
+    child.write("end.json", b"1")
+    assert storage.read("trials/t0001/end.json") == b"1"
+    assert child.url == f"{storage.url}/trials/t0001"
+
+
+def test_is_pickled_by_its_url(storage):
+    storage.write("a", b"1")
+    copy = pickle.loads(pickle.dumps(storage))
+    assert copy.url == storage.url
+    assert copy.read("a") == b"1"
+
+
+def test_a_trailing_slash_means_nothing(tmp_path):
+    Storage(f"{tmp_path}/x/").write("a", b"1")
+    assert Storage(f"{tmp_path}/x").read("a") == b"1"
+
+
+def test_local_path_is_refused_elsewhere():
+    with pytest.raises(ValueError, match="memory://search is not on a local file system"):
+        _ = Storage("memory://search").local_path
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "rename"])
+def test_an_error_while_writing_leaves_what_was_there(storage, monkeypatch, moment):
+    storage.write("a/b", b"before")
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    match moment:
+        case "write":
+            monkeypatch.setattr(Path, "open", fail)
+        case "fsync":
+            monkeypatch.setattr(os, "fsync", fail)
+        case "rename":
+            monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="no space left"):
+        storage.write("a/b", b"after")
+    monkeypatch.undo()
+    assert storage.read("a/b") == b"before"
+    assert files_below(storage.local_path) == ["b"]
+
+
+def test_a_kill_between_file_and_name_leaves_nothing_listed(storage):
+    """The process dies: no cleaning up runs."""
+    storage.write("checkpoints/0001.pt", b"1")
+    program = """if True:
+        import os, sys
+        from pathlib import Path
+        from trainable.storage import Storage
+        Path.replace = lambda *_: os._exit(9)
+        Storage(sys.argv[1]).write("checkpoints/0002.pt", b"2")
+    """
+    assert subprocess.run([sys.executable, "-c", program, storage.url], check=False).returncode == 9
+    assert len(files_below(storage.local_path)) == 2
+    assert storage.names("checkpoints") == ["0001.pt"]
+    assert storage.read("checkpoints/0002.pt") is None
+    storage.delete_unfinished("checkpoints")
+    assert files_below(storage.local_path) == ["0001.pt"]
+
+
+def test_bytes_are_on_the_disk_before_they_have_a_name(storage, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append("fsync"))
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: (calls.append("rename"), replace(self, to)))
+    storage.write("a", b"1")
+    assert calls == ["fsync", "rename"]
+
+
+def test_a_reader_never_sees_a_part(storage):
+    contents = [bytes([value]) * 200_000 for value in (1, 2)]
+    storage.write("a", contents[0])
+    done = threading.Event()
+
+    def write():
+        for turn in range(60):
+            storage.write("a", contents[turn % 2])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(storage.read("a"))
+        assert storage.names() == ["a"]
+    writer.join()
+    assert seen <= set(contents)

@@ -1,0 +1,253 @@
+"""One trial's training: the same seed gives the same numbers, interrupted or not."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainable.checkpoint import from_bytes, to_bytes
+from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
+from trainable.confusion import class_metrics
+from trainable.device import Compute
+from trainable.evaluation import evaluate
+from trainable.loss_factory import build_loss
+from trainable.model import build_model
+from trainable.schedule import learning_rate_factor
+from trainable.storage import Storage
+from trainable.training import InterruptedTraining, Training
+from trainable.trial_record import TrialRecord
+from trainable.trial_run import Place, TrialRun
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+BF16 = Compute(torch.device("cpu"), torch.bfloat16)
+FP16 = Compute(torch.device("cpu"), torch.float16)
+TIMES = {"images_per_second", "peak_memory_mb"}
+STEPS = 7  # 25 train images in batches of 4
+
+
+@pytest.fixture
+def config(synthetic_config):
+    """DeepLabV3+ for its dropout: random numbers are drawn in every step."""
+    return TrialConfig(
+        dataset=synthetic_config,
+        model=ModelConfig(architecture="deeplabv3plus", encoder="timm-mobilenetv3_small_100", encoder_weights="none"),
+        loss=LossConfig(name="tversky", alpha=0.7, beta=0.3),
+        data=DataConfig(batch_size=4, crop="32x32", rare_class_first=0.3),
+        max_epochs=4,
+    )
+
+
+def never():
+    return False
+
+
+def numbers(metrics):
+    return {name: value for name, value in metrics.items() if name not in TIMES}
+
+
+def run(training, epochs, first=1):
+    return [numbers(training.run_epoch(epoch, never).metrics) for epoch in range(first, epochs + 1)]
+
+
+def start(folder, training, config):
+    return TrialRun(
+        TrialRecord(folder, "t0000"), training, "miou", tuple("abcdefghijkl"), Place("cpu"), config.max_epochs
+    )
+
+
+def test_the_same_seed_gives_the_same_numbers_exactly(config, synthetic_data):
+    first = run(Training(config, synthetic_data, CPU), 2)
+    torch.rand(3)
+    assert run(Training(config, synthetic_data, CPU), 2) == first
+
+
+def test_another_seed_gives_other_numbers(config, synthetic_data):
+    other = config.model_copy(update={"seed": 1})
+    assert run(Training(other, synthetic_data, CPU), 1) != run(Training(config, synthetic_data, CPU), 1)
+
+
+@pytest.mark.parametrize("compute", [CPU, BF16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("durable", [1, 3])
+def test_a_trial_interrupted_and_continued_gives_what_one_that_never_was_gives(
+    config, synthetic_data, tmp_path, compute, durable
+):
+    whole, parts = Storage(str(tmp_path / "whole")), Storage(str(tmp_path / "parts"))
+    trial = start(whole, Training(config, synthetic_data, compute), config)
+    expected = [numbers(trial.step().metrics) for _ in range(4)]
+
+    trial = start(parts, Training(config, synthetic_data, compute), config)
+    given = [numbers(trial.step().metrics) for _ in range(durable)]
+    asked = itertools.count()
+    with pytest.raises(InterruptedTraining):
+        trial.step(lambda: next(asked) == 3)
+    assert len(TrialRecord(parts, "t0000").epochs()) == durable
+
+    torch.manual_seed(77)
+    trial = start(parts, Training(config, synthetic_data, compute), config)
+    given += [numbers(trial.step().metrics) for _ in range(4 - durable)]
+    assert given == expected
+    for name in whole.names("trials/t0000/checkpoints"):
+        one, other = (from_bytes(folder.read(f"trials/t0000/checkpoints/{name}")) for folder in (whole, parts))
+        assert_equal(one, other)
+
+
+def assert_equal(one, other):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        for pair in zip(one, other, strict=True):
+            assert_equal(*pair)
+    else:
+        assert one == other
+
+
+def test_the_state_is_read_with_weights_only(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    training.run_epoch(1, never)
+    state = training.state()
+    assert state.keys() == {"model", "optimizer", "scaler", "random"}
+    assert_equal(from_bytes(to_bytes(state)), state)
+
+
+def test_should_stop_is_asked_before_every_step(config, synthetic_data):
+    asked = []
+    Training(config, synthetic_data, CPU).run_epoch(1, lambda: asked.append(1))
+    assert len(asked) == STEPS
+
+
+def test_a_stop_before_the_first_step_changes_nothing(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    before = to_bytes(training.state())
+    with pytest.raises(InterruptedTraining):
+        training.run_epoch(1, lambda: True)
+    assert_equal(from_bytes(before), training.state())
+
+
+class Breaks(nn.Module):
+    """The criterion, with a loss of its own from the n-th call on, in training or in evaluation."""
+
+    def __init__(self, criterion, value, in_training, calls=0):
+        super().__init__()
+        self.criterion, self.value, self.in_training, self.calls = criterion, value, in_training, calls
+
+    def forward(self, logits, target):
+        loss = self.criterion(logits, target)
+        if torch.is_grad_enabled() != self.in_training:
+            return loss
+        self.calls -= 1
+        return loss * self.value if self.calls < 0 else loss
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("phase", ["training", "dev"])
+def test_a_loss_that_is_no_number_ends_the_trial_as_diverged(config, synthetic_data, tmp_path, value, phase):
+    training = Training(config, synthetic_data, CPU)
+    trial = start(Storage(str(tmp_path)), training, config)
+    assert trial.step().objective > 0
+    training._criterion = Breaks(training._criterion, value, phase == "training")
+    record = trial.step()
+    assert record.diverged == f"the {phase} loss became {value} in epoch 2"
+    assert record.objective == 0.0
+    text = Storage(str(tmp_path)).read("trials/t0000/epochs/0002.json").decode()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert json.loads(text)["metrics"]["objective"] == 0.0
+
+
+def test_weights_that_break_in_the_last_step_are_noticed(config, synthetic_data):
+    """The loss was still finite then, and labels of NaN logits would make a plausible mIoU."""
+    training = Training(config, synthetic_data, CPU)
+    step = training._optimizer.step
+    steps = itertools.count(1)
+
+    def break_last():
+        step()
+        if next(steps) == STEPS:
+            training._optimizer.param_groups[0]["params"][-1].data.fill_(math.nan)
+
+    training._optimizer.step = break_last
+    assert training.run_epoch(1, never).diverged == "the dev loss became nan in epoch 1"
+
+
+def test_metrics_are_finite_and_leave_out_what_does_not_exist(config, synthetic_data):
+    metrics = Training(config, synthetic_data, CPU).run_epoch(1, never).metrics
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert "iou/road" in metrics
+    assert "iou/boat" not in metrics, "the set has none"
+    assert {"train_loss", "dev_loss", "miou", "thing_miou", "worst_class_iou", "pixel_accuracy"} < metrics.keys()
+
+
+def test_an_epoch_counts_the_dev_images(config, synthetic_data):
+    outcome = Training(config, synthetic_data, CPU).run_epoch(1, never)
+    dev = list(synthetic_data.splits.dev)
+    assert outcome.matrix.sum() == synthetic_data.cache.pixel_counts[dev].sum()
+    assert outcome.per_image_counts.shape == (len(dev), 12, 3)
+    assert outcome.metrics["miou"] == class_metrics(outcome.matrix).mean_iou
+
+
+def test_the_weights_reproduce_the_epoch(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    outcome = training.run_epoch(1, never)
+    model = build_model(config.model, 12)
+    model.load_state_dict(from_bytes(to_bytes(training.weights())))
+    again = evaluate(model, build_loss(config.loss), synthetic_data.cache, synthetic_data.splits.dev, CPU)
+    np.testing.assert_array_equal(again.matrix, outcome.matrix)
+    assert again.loss == outcome.metrics["dev_loss"]
+
+
+def test_the_learning_rate_is_that_of_the_schedule(config, synthetic_data):
+    config = config.model_copy(update={"optimizer": OptimizerConfig(learning_rate=0.002, warmup_epochs=1)})
+    training = Training(config, synthetic_data, CPU)
+    rates = [metrics["learning_rate"] for metrics in run(training, 2)]
+    last_steps = [STEPS - 1, 2 * STEPS - 1]
+    assert rates == [0.002 * learning_rate_factor(step, STEPS, 4 * STEPS) for step in last_steps]
+
+
+def test_bf16_learns_what_fp32_learns(config, synthetic_data):
+    exact, reduced = (run(Training(config, synthetic_data, compute), 2) for compute in (CPU, BF16))
+    for epoch in (0, 1):
+        assert reduced[epoch]["train_loss"] == pytest.approx(exact[epoch]["train_loss"], rel=0.02)
+        assert reduced[epoch]["train_loss"] != exact[epoch]["train_loss"]
+
+
+def test_weights_and_loss_stay_float32_in_bf16(config, synthetic_data):
+    training = Training(config, synthetic_data, BF16)
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, logits, target):
+            seen.append(logits.dtype)
+            return nn.functional.cross_entropy(logits, target, ignore_index=255)
+
+    training._criterion = Spy()
+    training.run_epoch(1, never)
+    assert set(seen) == {torch.float32}
+    assert {value.dtype for value in training.weights().values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize(("before", "after"), [(CPU, FP16), (FP16, CPU), (BF16, CPU), (CPU, BF16)])
+def test_a_trial_continues_in_another_precision(config, synthetic_data, before, after):
+    """The next machine may have another device."""
+    training = Training(config, synthetic_data, before)
+    training.run_epoch(1, never)
+    other = Training(config, synthetic_data, after)
+    other.load_state(from_bytes(to_bytes(training.state())))
+    assert math.isfinite(other.run_epoch(2, never).metrics["train_loss"])
+
+
+def test_ten_epochs_learn_something(config, synthetic_data):
+    config = config.model_copy(
+        update={"max_epochs": 10, "data": DataConfig(batch_size=4, crop="64x64"), "loss": LossConfig()}
+    )
+    metrics = run(Training(config, synthetic_data, CPU), 10)
+    assert metrics[-1]["train_loss"] < 0.5 * metrics[0]["train_loss"]
+    assert max(entry["miou"] for entry in metrics) > 2 * 0.04, "the majority class alone has 0.04"

@@ -1,0 +1,189 @@
+"""A trial's record: what was written is what is read, and a part of a file is nothing."""
+
+import json
+import logging
+from dataclasses import asdict
+
+import pytest
+
+from trainable.storage import Storage
+from trainable.trial_record import EpochRecord, TrialCard, TrialRecord, load_trials, metric_safe, trial_name
+
+
+@pytest.fixture
+def search(tmp_path):
+    return Storage(str(tmp_path / "search"))
+
+
+@pytest.fixture
+def record(search):
+    return TrialRecord(search, "t0003")
+
+
+def card(number=3, **changes):
+    values = {
+        "trial_id": trial_name(number),
+        "number": number,
+        "params": {"loss.alpha": 0.7, "model.architecture": "unet"},
+        "config": {"loss": {"alpha": 0.7, "gamma": None}},
+        "baseline": False,
+        "created_ms": 1,
+    }
+    return TrialCard(**(values | changes))
+
+
+def epoch(number, objective=0.5, **changes):
+    values = {
+        "epoch": number,
+        "time_ms": 10 * number,
+        "objective": objective,
+        "best_epoch": 1,
+        "metrics": {"miou": 0.1 * number, "iou/person": 1 / 3},
+        "attempt": 2,
+        "node": "n1",
+        "device": "cpu",
+    }
+    return EpochRecord(**(values | changes))
+
+
+def test_epochs_are_read_as_they_were_written(record):
+    written = [epoch(1), epoch(2, metrics={}), epoch(3, diverged="the training loss became nan")]
+    for entry in written:
+        record.append(entry)
+    assert record.epochs() == tuple(written)
+
+
+def test_epochs_are_in_the_order_of_their_numbers(record):
+    for number in (2, 1, 3):
+        record.append(epoch(number))
+    assert [entry.epoch for entry in record.epochs()] == [1, 2, 3]
+
+
+def test_more_epochs_than_their_names_have_digits(record):
+    files = {f"{number:04d}.json": json.dumps(asdict(epoch(number))).encode() for number in range(1, 10_002)}
+
+    class Folder:
+        url = "memory"
+
+        def names(self, folder):
+            return sorted(files)
+
+        def read_many(self, names):
+            return {name: files[name.removeprefix("epochs/")] for name in names}
+
+    record.folder = Folder()
+    assert len(record.epochs()) == 10_001
+
+
+def test_a_trial_that_was_never_started_has_no_epochs_and_attempts(record):
+    assert record.epochs() == ()
+    assert record.attempts() == 0
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"[1]"])
+def test_a_damaged_epoch_is_named_and_ends_the_history(record, caplog, damage):
+    for number in (1, 2, 3):
+        record.append(epoch(number))
+    data = record.folder.read("epochs/0002.json")
+    record.folder.write("epochs/0002.json", damage(data))
+    with caplog.at_level(logging.WARNING):
+        assert [entry.epoch for entry in record.epochs()] == [1]
+    assert "trials/t0003/epochs/0002.json is not a whole JSON object: treated as not written" in caplog.text
+
+
+def test_a_gap_is_named_and_ends_the_history(record, caplog):
+    for number in (1, 2, 4):
+        record.append(epoch(number))
+    with caplog.at_level(logging.WARNING):
+        assert [entry.epoch for entry in record.epochs()] == [1, 2]
+    assert "t0003/epochs/0004.json does not follow epoch 2" in caplog.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_json_does_not_have_is_not_written(record, value):
+    for wrong in (epoch(1, objective=value), epoch(1, metrics={"miou": value})):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            record.append(wrong)
+    assert record.epochs() == ()
+
+
+def test_attempts_are_counted_and_say_where_they_ran(record):
+    assert record.start_attempt("n1", "cpu", 0) == 1
+    assert record.start_attempt("n2", "NVIDIA H100", 4) == 2
+    assert record.attempts() == 2
+    facts = json.loads(record.folder.read("attempts/0002.json"))
+    assert facts["node"] == "n2"
+    assert facts["device"] == "NVIDIA H100"
+    assert facts["continued_from"] == 4
+
+
+def test_a_trial_is_read_as_it_stands(search, record):
+    record.create(card())
+    record.start_attempt("n1", "cpu", 0)
+    record.append(epoch(1))
+    (trial,) = load_trials(search)
+    assert trial.card == card()
+    assert trial.epochs == (epoch(1),)
+    assert trial.end is None
+    assert trial.attempts == 1
+    assert trial.state == "unfinished"
+
+
+def test_the_end_marker_holds_the_whole_history(search, record):
+    record.create(card())
+    record.start_attempt("n1", "cpu", 0)
+    history = (epoch(1, 0.2), epoch(2, 0.4, best_epoch=2), epoch(3, 0.4, best_epoch=2))
+    for entry in history:
+        record.append(entry)
+    marker = record.end("pruned", "below the best 1/3 at epoch 3", history)
+    search.delete_folder("trials/t0003/epochs")
+    (trial,) = load_trials(search)
+    assert trial.end == marker
+    assert trial.epochs == history
+    assert trial.state == "pruned"
+    assert trial.attempts == 1
+    assert trial.objective == 0.4
+    assert trial.best == history[1]
+
+
+def test_a_truncated_end_marker_is_named_and_not_an_end(search, record, caplog):
+    record.create(card())
+    record.append(epoch(1))
+    record.end("completed", "trained 1 epochs", [epoch(1)])
+    data = record.folder.read("end.json")
+    record.folder.write("end.json", data[:-5])
+    with caplog.at_level(logging.WARNING):
+        (trial,) = load_trials(search)
+    assert trial.end is None
+    assert trial.epochs == (epoch(1),)
+    assert "trials/t0003/end.json is not a whole JSON object" in caplog.text
+
+
+def test_a_trial_without_a_whole_card_is_named_and_left_out(search, record, caplog):
+    record.create(card())
+    TrialRecord(search, "t0004").folder.write("config.json", b'{"trial_id"')
+    with caplog.at_level(logging.WARNING):
+        assert [trial.card.trial_id for trial in load_trials(search)] == ["t0003"]
+    assert "trials/t0004/config.json" in caplog.text
+
+
+def test_trials_are_in_the_order_of_their_suggestion(search):
+    for number in (10_000, 9_999, 0):
+        TrialRecord(search, trial_name(number)).create(card(number))
+    assert [trial.card.number for trial in load_trials(search)] == [0, 9_999, 10_000]
+
+
+def test_an_empty_folder_has_no_trials(search):
+    assert load_trials(search) == []
+
+
+def test_a_trial_without_epochs_has_no_objective(search, record):
+    record.create(card())
+    (trial,) = load_trials(search)
+    assert trial.objective is None
+    assert trial.best is None
+
+
+def test_metric_names_keep_what_mlflow_allows():
+    assert metric_safe("Low Vegetation-2.b_x") == "Low Vegetation-2.b_x"
+    assert metric_safe("car/truck (all)") == "car_truck _all_"

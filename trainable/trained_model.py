@@ -1,0 +1,55 @@
+"""A trained network from a search's record."""
+
+from torch import nn
+
+from trainable import trial_record as names
+from trainable.checkpoint import from_bytes
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+from trainable.model import build_model
+from trainable.storage import Storage
+from trainable.trial_record import TrialRecord, load_trials
+
+
+def load_trained_model(folder: str, trial_id: str) -> nn.Module:
+    """Load the weights of a trial's best epoch.
+
+    Args:
+        folder: Of the search: a path or an fsspec URL.
+        trial_id: A trial whose weights were kept: one of the best, or the best of its loss.
+
+    Returns:
+        The network in evaluation mode, on the CPU. It maps float NCHW images, normalised with
+        `trainable.pixels.normalise`, sides multiples of 32, to logits_NCHW.
+
+    Raises:
+        InputError: No such trial, or its weights were not kept.
+    """
+    search = Storage(folder)
+    trials = {trial.card.trial_id: trial for trial in load_trials(search)}
+    if trial_id not in trials:
+        raise InputError(f"a trial of the search in {folder}", repr(trial_id), f"Choose one of {', '.join(trials)}")
+    best = trials[trial_id].best
+    record = TrialRecord(search, trial_id)
+    data = None if best is None else record.folder.read(record.best_file(best.epoch, names.WEIGHTS_FILE))
+    if data is None:
+        raise InputError(
+            "weights are kept for the best trials and the best of each loss",
+            f"none for {trial_id}",
+            "Raise confirm.top in the search's config, or train this configuration again with `aerosweep train`",
+        )
+    return model_from_weights(ModelConfig.model_validate(trials[trial_id].card.config["model"]), data)
+
+
+def model_from_weights(config: ModelConfig, data: bytes) -> nn.Module:
+    """Rebuild a network from its config and the bytes of its weights file.
+
+    Args:
+        config: As the trial had it.
+        data: What `weights.pt` holds.
+    """
+    content = from_bytes(data)
+    plain = config.model_copy(update={"encoder_weights": "none"})
+    model = build_model(plain, num_classes=len(content["class_names"]))
+    model.load_state_dict(content["state_dict"])
+    return model.eval()
