@@ -11,7 +11,6 @@ import optuna
 from search.conductor import Conductor
 from search.config import SearchConfig
 from search.lease import Lease
-from search.mlflow_projection import tracking_uri, ui_command
 from search.preflight import check_search
 from search.progress import SearchState, SearchView
 from search.projections import Projections, write_leaderboard
@@ -19,6 +18,7 @@ from search.ray_session import ray_session, run_tune
 from search.resources import Allotment, allot
 from search.search_folder import require_startable, write_search
 from search.stop import StopFlag
+from search.tracking_uri import tracking_uri, ui_command
 from trainable.cache_dir import default_cache_dir
 from trainable.config import TrialConfig
 from trainable.device import Share

@@ -7,12 +7,13 @@ from typing import Final
 from search.config import SearchConfig
 from search.leaderboard import leaderboard, write_csv
 from search.lease import current_holder
-from search.mlflow_projection import MlflowProjection, SearchIdentity, tracking_uri
+from search.mlflow_projection import MlflowProjection, SearchIdentity
 from search.optuna_journal import OptunaJournal
 from search.projection import BackgroundProjection
 from search.retention import Retention, keepers
 from search.search_folder import SearchMeta, read_meta
 from search.sync import SyncReport, sync
+from search.tracking_uri import tracking_uri
 from trainable.errors import InputError
 from trainable.storage import Storage
 from trainable.trial_record import TrialSnapshot, load_trials

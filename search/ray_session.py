@@ -46,9 +46,9 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
         raise InputError(
             f"--address (or RAY_ADDRESS) must name a running Ray cluster ({address})",
             str(error).splitlines()[0],
-            "Start one with `ray start --head`, or leave the address out to use this machine alone. A cluster with token "
-            "authentication (`ray start` turns it on where ~/.ray/auth_token exists) needs RAY_AUTH_MODE=token here and "
-            "on every node, and the same token",
+            "Start one with `ray start --head`, or leave the address out to use this machine alone. A cluster with "
+            "token authentication (`ray start` turns it on where ~/.ray/auth_token exists) needs RAY_AUTH_MODE=token "
+            "here and on every node, and the same token",
         ) from error
     # A failed trial is told of by our own line, with its reason.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -74,7 +74,7 @@ def run_tune(
     """
     from ray import tune
 
-    with tempfile.TemporaryDirectory(prefix="aerosweep-tune-") as folder:
+    with tempfile.TemporaryDirectory(prefix="aerosweep-tune-", ignore_cleanup_errors=True) as folder:
         tune.Tuner(
             tune.with_resources(trainable, dict(share)),
             tune_config=tune.TuneConfig(

@@ -41,6 +41,32 @@ CONFUSION_MATRIX_FILE: Final = "confusion_matrix.csv"
 PER_IMAGE_COUNTS_FILE: Final = "per_image_counts.npz"
 WEIGHTS_FILE: Final = "weights.pt"
 
+CONFIG_FILE: Final = "config.json"
+
+# MLflow tags of a run, and the states that they name beside the reasons for an end.
+TAG_PARENT: Final = "mlflow.parentRunId"
+TAG_SEARCH: Final = "aerosweep.search"
+TAG_SEARCH_ID: Final = "aerosweep.search_id"
+TAG_TRIAL: Final = "aerosweep.trial"
+TAG_STATE: Final = "aerosweep.state"
+TAG_REASON: Final = "aerosweep.reason"
+TAG_GIT_COMMIT: Final = "aerosweep.git_commit"
+TAG_DATA_FINGERPRINT: Final = "aerosweep.data_fingerprint"
+TAG_NODE: Final = "aerosweep.node"
+TAG_DEVICE: Final = "aerosweep.device"
+TAG_ATTEMPTS: Final = "aerosweep.attempts"
+TAG_BASELINE: Final = "aerosweep.baseline"
+TAG_OBJECTIVE: Final = "aerosweep.objective"
+TAG_WEIGHTS: Final = "aerosweep.weights"
+"""The epoch whose weights have been logged."""
+STATE_RUNNING: Final = "running"
+STATE_INTERRUPTED: Final = "interrupted"
+STATE_COMPLETED: Final = "completed"
+STATE_FAILED: Final = "failed"
+
+BEST_OBJECTIVE: Final = "best_objective"
+"""Metric of a search's parent run."""
+
 EndReason = Literal["completed", "pruned", "diverged", "failed"]
 
 
@@ -181,7 +207,7 @@ class TrialRecord:
 
     def create(self, card: TrialCard) -> None:
         """Write what was suggested."""
-        self.folder.write("config.json", _encode(asdict(card)))
+        self.folder.write(CONFIG_FILE, _encode(asdict(card)))
 
     def start_attempt(self, node: str, device: str, continued_from: int) -> int:
         """Record a start of the trial and return its number, from 1."""
@@ -220,13 +246,13 @@ def load_trials(search: Storage) -> list[TrialSnapshot]:
         search: The folder of the search.
     """
     ids = search.child("trials").names()
-    files = search.read_many([f"trials/{i}/{name}" for i in ids for name in ("config.json", "end.json")])
+    files = search.read_many([f"trials/{i}/{name}" for i in ids for name in (CONFIG_FILE, "end.json")])
     found = (_load_trial(search, trial_id, files) for trial_id in ids)
     return sorted((trial for trial in found if trial), key=lambda trial: trial.card.number)
 
 
 def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> TrialSnapshot | None:
-    card = _decode_card(files.get(f"trials/{trial_id}/config.json"), trial_id)
+    card = _decode_card(files.get(f"trials/{trial_id}/{CONFIG_FILE}"), trial_id)
     if card is None:
         return None
     end = _decode_end(files.get(f"trials/{trial_id}/end.json"), trial_id)
@@ -250,7 +276,7 @@ def _contiguous(files: Mapping[str, bytes], record: TrialRecord) -> tuple[EpochR
 
 
 def _decode_card(data: bytes | None, trial_id: str) -> TrialCard | None:
-    values = _decode(data, f"trials/{trial_id}/config.json")
+    values = _decode(data, f"trials/{trial_id}/{CONFIG_FILE}")
     return None if values is None else TrialCard(**values)
 
 

@@ -20,11 +20,12 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from search import mlflow_projection
+from search import mlflow_projection, mlflow_tracker
 from search.config import ConfirmConfig, TrackingConfig
-from search.mlflow_projection import MlflowProjection, SearchIdentity, flat, tracking_uri, ui_command
+from search.mlflow_projection import MlflowProjection, SearchIdentity, flat
 from search.projection import BackgroundProjection
 from search.sync import SyncReport, sync
+from search.tracking_uri import tracking_uri, ui_command
 from trainable.errors import InputError
 from trainable.storage import Storage
 from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialRecord, TrialSnapshot, trial_name
@@ -227,7 +228,7 @@ def forbid_writes(monkeypatch):
 
 
 def test_projecting_again_writes_nothing(place, monkeypatch):
-    monkeypatch.setattr(mlflow_projection, "_RUNS_A_PAGE", 2)
+    monkeypatch.setattr(mlflow_tracker, "_RUNS_A_PAGE", 2)
     snapshots = [trial(0, reason="completed"), trial(1, reason="failed", epochs=0), trial(2), trial(3, epochs=0)]
     for snapshot in snapshots:
         place.write(snapshot)
@@ -468,9 +469,38 @@ def test_a_trial_that_mlflow_refuses_does_not_keep_the_others_back(place):
     assert place.runs()["t0002"].info.status == "FINISHED"
 
 
-def test_a_sync_with_nobody_there_raises_at_once(place):
-    for number in range(20):
+class Refusing:
+    """Stands for a projection that refuses some trials, and remembers which it was offered."""
+
+    name = "MLflow"
+    written = mlflow_projection.Written()
+
+    def __init__(self, refused):
+        self.refused = refused
+        self.offered = []
+
+    def project(self, trial):
+        self.offered.append(trial.card.number)
+        if trial.card.number in self.refused:
+            raise ConnectionError("refused")
+
+    def finish(self, trials, keepers, live):
+        pass
+
+
+def test_a_sync_gives_up_when_the_tracker_refuses_three_trials_in_a_row(place):
+    for number in range(8):
         place.write(trial(number, reason="completed"))
+    scattered = Refusing({0, 1, 3, 4, 6, 7})
+    assert len(sync(place.folder, scattered, ConfirmConfig(), live=False).refused) == 6
+    down = Refusing(set(range(1, 8)))
+    with pytest.raises(ConnectionError):
+        sync(place.folder, down, ConfirmConfig(), live=False)
+    assert down.offered == [0, 1, 2, 3]
+
+
+def test_a_sync_with_nobody_there_raises_at_once(place):
+    place.write(trial(reason="completed"))
     place.uri = f"http://127.0.0.1:{free_port()}"
     began = time.monotonic()
     with pytest.raises(MlflowException, match="refused"):
@@ -481,7 +511,8 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
 PROJECT_IN_A_NEW_PROCESS = """
 import sys
 from search.config import TrackingConfig
-from search.mlflow_projection import MlflowProjection, SearchIdentity, tracking_uri
+from search.mlflow_projection import MlflowProjection, SearchIdentity
+from search.tracking_uri import tracking_uri
 from trainable.storage import Storage
 from trainable.trial_record import load_trials
 

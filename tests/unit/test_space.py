@@ -58,7 +58,7 @@ def test_flat_keys_become_sections():
         ({"data": {"crop": "100x100"}}, r"space\.data\.crop must have sides that are multiples of 32"),
         ({"loss": {"name": "tversky", "alpha": 0.7}}, r"tversky needs space\.loss\.beta"),
         ({"loss": {"name": ["focal", "dice"]}}, r"focal needs space\.loss\.focal_gamma"),
-        ({"loss": {"name": "dice", "focal_gamma": 2}}, r"space\.loss\.focal_gamma exists only under),
+        ({"loss": {"name": "dice", "focal_gamma": 2}}, r"space\.loss\.focal_gamma exists only under"),
         ({"loss": {"name": "lovasz"}}, r"space\.loss\.name must be one of cross_entropy"),
         ({"loss": {"name": "tversky", "alpha": None, "beta": 1}}, r"space\.loss\.alpha must be a value"),
     ],

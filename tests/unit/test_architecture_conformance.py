@@ -1,0 +1,217 @@
+"""One suite for every architecture: a new one costs a line in ARCHITECTURES_AND_ENCODERS."""
+
+import pickle
+import socket
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+from torch import nn
+
+from trainable import model as model_module
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+from trainable.model import ARCHITECTURES, build_model, check_names
+
+TINY = "timm-mobilenetv3_small_100"
+CLASSES = 5
+
+ARCHITECTURES_AND_ENCODERS = {
+    "unet": (TINY, 64),
+    "unetplusplus": (TINY, 64),
+    "manet": (TINY, 64),
+    "linknet": (TINY, 64),
+    "fpn": (TINY, 64),
+    "pspnet": (TINY, 64),
+    "deeplabv3": (TINY, 64),
+    "deeplabv3plus": (TINY, 64),
+    "pan": (TINY, 128),  # its attention pyramid halves the deepest map three times
+    "upernet": (TINY, 64),
+    "segformer": (TINY, 64),
+    "dpt": ("tu-vit_tiny_patch16_224", 64),  # takes vision transformers only
+}
+
+
+def test_every_architecture_is_in_the_suite():
+    assert ARCHITECTURES_AND_ENCODERS.keys() == ARCHITECTURES.keys()
+
+
+@pytest.fixture(params=ARCHITECTURES_AND_ENCODERS.items(), ids=ARCHITECTURES_AND_ENCODERS)
+def case(request):
+    architecture, (encoder, side) = request.param
+    return ModelConfig(architecture=architecture, encoder=encoder, encoder_weights="none"), side
+
+
+def build(config, seed=0):
+    torch.manual_seed(seed)
+    return build_model(config, CLASSES)
+
+
+def test_conforms(case):
+    """Logits of the image's size, also of one that is not square; it trains on two crops; the seed decides."""
+    config, side = case
+    model = build(config)
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    target = torch.randint(0, CLASSES, (2, side, side), generator=torch.Generator().manual_seed(2))
+
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(3):
+        logits = model.train()(images)
+        assert logits.shape == (2, CLASSES, side, side)
+        assert logits.dtype == torch.float32
+        loss = nn.functional.cross_entropy(logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    changed = [name for name, value in model.named_parameters() if not torch.equal(value, before[name])]
+    assert any(name.startswith("encoder.") for name in changed)
+    assert any(name.startswith("segmentation_head.") for name in changed)
+
+    with torch.no_grad():
+        assert model.eval()(torch.zeros(1, 3, side, side + 32)).shape == (1, CLASSES, side, side + 32)
+
+    again = build(config)
+    assert all(torch.equal(value, before[name]) for name, value in again.named_parameters())
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("encoder", [TINY, "resnet18", "tu-resnet18"])
+def test_output_stride_means_the_same_for_both_deeplabs(encoder, stride):
+    sides = set()
+    for architecture in ("deeplabv3", "deeplabv3plus"):
+        config = ModelConfig(architecture=architecture, encoder=encoder, encoder_weights="none", output_stride=stride)
+        with torch.no_grad():
+            sides.add(build(config).eval().encoder(torch.zeros(1, 3, 128, 128))[-1].shape[-1])
+    assert sides == {128 // stride}
+
+
+def test_the_default_output_stride_is_the_same_for_both_deeplabs():
+    configs = [ModelConfig(architecture=name, encoder=TINY, encoder_weights="none") for name in ("deeplabv3", "deeplabv3plus")]
+    with torch.no_grad():
+        shapes = [build(config).eval().encoder(torch.zeros(1, 3, 64, 64))[-1].shape[-1] for config in configs]
+    assert shapes == [4, 4]
+
+
+@pytest.mark.parametrize("encoder", [TINY, "resnet18", "mobilenet_v2", "tu-resnet18"])
+def test_a_file_of_encoder_weights_is_loaded(tmp_path, encoder):
+    path = tmp_path / "encoder.pt"
+    config = ModelConfig(architecture="unet", encoder=encoder, encoder_weights="none")
+    donor = build(config, seed=1).encoder
+    torch.save(donor.state_dict(), path)
+    plain = build(config)
+    loaded = build(config.model_copy(update={"encoder_weights": str(path)}))
+    for name, value in loaded.encoder.state_dict().items():
+        assert torch.equal(value, donor.state_dict()[name])
+    assert any(not torch.equal(value, plain.encoder.state_dict()[name]) for name, value in donor.state_dict().items())
+    for name, value in loaded.decoder.state_dict().items():
+        assert torch.equal(value, plain.decoder.state_dict()[name])
+
+
+class Malice:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def other_encoder(path):
+    config = ModelConfig(architecture="unet", encoder="mobilenet_v2", encoder_weights="none")
+    torch.save(build(config).encoder.state_dict(), path)
+
+
+def garbage(path):
+    path.write_bytes(b"no weights")
+
+
+def malice(path):
+    torch.save(Malice(path.with_name("executed")), path)
+
+
+def plain_pickle(path):
+    path.write_bytes(pickle.dumps(Malice(path.with_name("executed"))))
+
+
+@pytest.mark.parametrize("write", [other_encoder, garbage, malice, plain_pickle])
+def test_a_wrong_file_of_encoder_weights_is_refused(tmp_path, write):
+    path = tmp_path / "encoder.pt"
+    write(path)
+    config = ModelConfig(architecture="unet", encoder=TINY, encoder_weights=str(path))
+    with pytest.raises(InputError, match=rf"must be a state dict of {TINY}.*; got .*encoder\.pt: .*Save it with"):
+        build(config)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "unet4"}, r"model\.architecture must be .*; got 'unet4'\. Choose one of unet, "),
+        ({"architecture": "Unet"}, r"model\.architecture must be .*; got 'Unet'\."),
+        ({"encoder": "resnet19"}, r"model\.encoder must be .*; got 'resnet19'\. See smp\.encoders"),
+        ({"encoder": "tu-resnet19"}, r"model\.encoder must be .*; got 'tu-resnet19'\."),
+        ({"encoder": "timm-nothing"}, r"model\.encoder must be .*; got 'timm-nothing'\."),
+        ({"encoder_weights": "noisy"}, r"encoder_weights must be imagenet, none or .*; got 'noisy'\. Give the path"),
+        ({"encoder_weights": "/"}, r"encoder_weights must be imagenet, none or .*; got '/'\."),
+    ],
+)
+def test_unknown_names_are_refused_without_building(change, message, monkeypatch):
+    monkeypatch.setattr(model_module, "_create", None)
+    config = ModelConfig(**({"architecture": "unet", "encoder": TINY, "encoder_weights": "none"} | change))
+    for function in (check_names, lambda config: build_model(config, CLASSES)):
+        with pytest.raises(InputError, match=message):
+            function(config)
+
+
+@pytest.mark.parametrize("encoder", [TINY, "resnet18", "mit_b0", "tu-resnet18", "tu-resnet18.a1_in1k", "timm-regnetx_002"])
+def test_names_of_both_libraries_are_known(encoder):
+    check_names(ModelConfig(encoder=encoder, encoder_weights="none"))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"architecture": "unetplusplus", "encoder": "mit_b0"}, "not support"),
+        ({"architecture": "dpt", "encoder": "resnet18"}, "Only Timm encoders"),
+        ({"architecture": "pan", "encoder": TINY, "output_stride": 8}, "16 or 32"),
+    ],
+)
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_a_combination_that_the_library_refuses_says_why(config, reason, weights, offline):
+    with pytest.raises(InputError, match=rf"model must be a combination .*; got ValueError: .*{reason}.*Choose another"):
+        build(ModelConfig(**config, encoder_weights=weights))
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No hub, no cache of it, and no waiting for either."""
+
+    def refuse(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("encoder", [TINY, "resnet18", "mobilenet_v2", "tu-resnet18", "mit_b0"])
+def test_imagenet_without_a_network_names_the_remedies(encoder):
+    message = (
+        rf"encoder_weights imagenet must be downloadable for {encoder}; got \w+Error: .*"
+        r"Check the network .*, give the path of a downloaded state dict, or set model\.encoder_weights=none"
+    )
+    with pytest.raises(InputError, match=message):
+        build(ModelConfig(architecture="unet", encoder=encoder, encoder_weights="imagenet"))
+
+
+def test_weights_files_are_found_by_path_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(build(ModelConfig(architecture="unet", encoder=TINY, encoder_weights="none")).encoder.state_dict(), "w.pt")
+    assert Path("w.pt").is_file()
+    check_names(ModelConfig(encoder=TINY, encoder_weights="w.pt"))
