@@ -1,0 +1,48 @@
+"""What would fail in every trial fails before any."""
+
+import pytest
+
+from search.config import SearchConfig
+from search.preflight import check_search, model_configs
+from search.space import parse_space
+from trainable.errors import InputError
+
+
+def config(**model):
+    return SearchConfig.model_validate(
+        {
+            "name": "preflight",
+            "dataset": {"layout": "synthetic"},
+            "space": {
+                "model": {"encoder": "resnet18", "encoder_weights": "none"} | model,
+                "optimizer": {"learning_rate": 1e-3},
+            },
+        }
+    )
+
+
+def test_every_network_of_the_space_is_looked_at():
+    space = parse_space({"model": {"architecture": ["unet", "fpn"], "output_stride": [8, 16], "encoder": "resnet18"}})
+    models = model_configs(space)
+    assert {(model.architecture, model.output_stride) for model in models} == {
+        ("unet", 8), ("unet", 16), ("fpn", 8), ("fpn", 16),
+    }  # fmt: skip
+    assert {model.encoder for model in models} == {"resnet18"}
+
+
+def test_a_good_search_passes():
+    check_search(config(architecture=["unet", "deeplabv3plus"]), num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"architecture": ["unet", "yolo"]}, r"model\.architecture must be .*'yolo'"),
+        ({"encoder": ["resnet18", "resnet9000"]}, r"model\.encoder must be .*'resnet9000'"),
+        ({"encoder_weights": "/no/such/file.pt"}, r"model\.encoder_weights must be .*no/such/file"),
+        ({"architecture": "deeplabv3", "encoder": "vgg11"}, r"combination that segmentation_models_pytorch can build"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused(model, message):
+    with pytest.raises(InputError, match=message):
+        check_search(config(**model), num_classes=3)

@@ -1,0 +1,91 @@
+"""Whether a launch may use a folder, and what a resume may change."""
+
+import pytest
+
+from search.config import SearchConfig
+from search.search_folder import read_meta, require_startable, write_search
+from trainable.errors import InputError
+from trainable.storage import Storage
+
+
+def config(**changes):
+    values = {
+        "name": "folder",
+        "dataset": {"layout": "synthetic"},
+        "space": {"optimizer": {"learning_rate": {"low": 1e-4, "high": 1e-2}}},
+        "budget": {"trials": 5, "max_epochs": 4},
+    }
+    return SearchConfig.model_validate(values | changes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Storage(str(tmp_path / "folder"))
+
+
+@pytest.fixture
+def begun(folder):
+    write_search(config(), folder, "data-1")
+    folder.write("trials/t0000/config.json", b"{}")
+    return folder
+
+
+def test_a_first_launch_needs_an_empty_folder_and_no_resume(folder):
+    require_startable(config(), folder, resume=False)
+    with pytest.raises(InputError, match=r"--resume needs a search in .*none there"):
+        require_startable(config(), folder, resume=True)
+
+
+def test_a_second_launch_needs_resume(begun):
+    require_startable(config(), begun, resume=True)
+    with pytest.raises(InputError, match=r"a search of 1 trials there\. Continue it with --resume"):
+        require_startable(config(), begun, resume=False)
+
+
+def test_a_launch_that_failed_before_its_first_trial_can_be_started_again(folder):
+    write_search(config(), folder, "data-1")
+    require_startable(config(seed=4), folder, resume=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"budget": {"trials": 50, "max_epochs": 4, "hours": 3}},
+        {"resources": {"max_concurrent": 1}},
+        {"tracking": {"uri": "http://127.0.0.1:5000"}},
+        {"confirm": {"top": 7}},
+        {"runtime": {"max_attempts": 9}},
+        {"storage": "elsewhere"},
+    ],
+)
+def test_what_a_resume_may_change(begun, change):
+    require_startable(config(**change), begun, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective": "thing_miou"}, r"objective was miou and is thing_miou"),
+        ({"seed": 1}, r"seed was 0 and is 1"),
+        ({"budget": {"trials": 5, "max_epochs": 8}}, r"budget\.max_epochs was 4 and is 8"),
+        ({"space": {}}, r"space\.optimizer\.learning_rate was .* and is None"),
+        ({"dataset": {"layout": "synthetic", "images": 64}}, r"dataset\.images was 120 and is 64"),
+        ({"scheduler": {"grace_epochs": 2}}, r"scheduler\.grace_epochs was 10 and is 2"),
+        ({"runtime": {"precision": "fp32"}}, r"runtime\.precision was auto and is fp32"),
+    ],
+)
+def test_what_a_resume_may_not_change(begun, change, message):
+    with pytest.raises(InputError, match=message):
+        require_startable(config(**change), begun, resume=True)
+
+
+def test_other_data_are_refused(begun):
+    identity = read_meta(begun)
+    assert write_search(config(), begun, "data-1") == identity
+    with pytest.raises(InputError, match=r"fingerprint data-1\); got fingerprint data-2"):
+        write_search(config(), begun, "data-2")
+
+
+def test_two_searches_of_one_name_are_two(folder, tmp_path):
+    other = Storage(str(tmp_path / "other"))
+    assert write_search(config(), folder, "d").search_id != write_search(config(), other, "d").search_id
