@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import optuna
 
 from search.conductor import Conductor
 from search.config import SearchConfig
 from search.lease import Lease
-from search.preflight import check_search
+from search.preflight import check_objective, check_search
 from search.progress import SearchState, SearchView
 from search.projections import Projections, write_leaderboard
 from search.ray_session import ray_session, run_tune
@@ -26,6 +26,8 @@ from trainable.image_cache import Progress
 from trainable.storage import Storage
 from trainable.trial_data import open_trial_data
 from trainable.trial_record import TrialCard, TrialSnapshot, load_trials
+
+_MADE_IMAGES: Final = "the images are made: this shows how a search works and is no evidence about losses"
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,10 @@ def run_search(
     require_startable(config, folder, resume)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, config.seed, on_decode)
+    check_objective(config.objective, data)
     check_search(config, data.num_classes)
-    for warning in data.warnings:
-        say(f"note: {warning}")
+    for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):
+        say(f"note: {note}")
     with Lease(folder):
         meta = write_search(config, folder, data.cache.fingerprint)
         projections = Projections(config, folder, meta, say)

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 from pydantic import ValidationError
 
 from search.baselines import baseline_points
@@ -9,9 +10,10 @@ from search.conductor import trial_config
 from search.config import SearchConfig
 from search.sampler import suggest_point
 from search.space import Choice, Fixed, Space, Value
-from trainable.config import ModelConfig
+from trainable.config import ModelConfig, Objective
 from trainable.errors import InputError
 from trainable.model import build_model
+from trainable.trial_data import TrialData
 
 
 def check_search(config: SearchConfig, num_classes: int) -> None:
@@ -29,6 +31,22 @@ def check_search(config: SearchConfig, num_classes: int) -> None:
         _check_point(config, point)
     for model in model_configs(config.parsed_space):
         build_model(model, num_classes)
+
+
+def check_objective(objective: Objective, data: TrialData) -> None:
+    """Check that the objective exists on dev.
+
+    Raises:
+        InputError: It would be undefined in every trial.
+    """
+    occurring = np.flatnonzero(data.cache.pixel_counts[list(data.splits.dev)].sum(axis=0) > 0)
+    if objective == "thing_miou" and not set(occurring.tolist()) & set(data.image_set.thing_labels):
+        things = [data.image_set.classes[label].name for label in data.image_set.thing_labels]
+        raise InputError(
+            "objective thing_miou needs a thing class that occurs on dev",
+            f"things {', '.join(things)}, none of them on dev" if things else "an image set without things",
+            "Mark countable classes with `thing: true`, hold other scenes out for dev, or set objective=miou",
+        )
 
 
 def model_configs(space: Space) -> list[ModelConfig]:

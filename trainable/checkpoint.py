@@ -2,6 +2,7 @@
 
 import io
 import logging
+import pickle
 import zipfile
 from typing import Any, Final
 
@@ -108,7 +109,11 @@ def from_bytes(data: bytes) -> dict[str, Any]:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-    values: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        values: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own message goes on to say how to execute it.
+        raise pickle.UnpicklingError("it holds something else than weights and plain values") from error
     return values
 
 

@@ -1,6 +1,7 @@
 """The segmentation networks: architectures and encoders of segmentation_models_pytorch by name."""
 
 import inspect
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -100,15 +101,22 @@ def _refusal(config: ModelConfig, error: Exception) -> InputError:
     if config.encoder_weights == "imagenet" and not isinstance(error, (ValueError, TypeError)):
         return InputError(
             f"model.encoder_weights imagenet must be downloadable for {config.encoder}",
-            f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+            _short(error),
             "Check the network (or the proxy), give the path of a downloaded state dict, or set "
             "model.encoder_weights=none to train from random weights",
         )
     return InputError(
         f"model must be a combination that segmentation_models_pytorch can build ({what})",
-        f"{type(error).__name__}: {error}",
+        _short(error),
         "Choose another encoder or output_stride for this architecture",
     )
+
+
+def _short(error: Exception) -> str:
+    """The error in one line; torch's own words on a refused pickle advise to execute it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds something else than weights, or is damaged"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _load_encoder(model: nn.Module, path: Path, encoder: str) -> None:
@@ -119,6 +127,6 @@ def _load_encoder(model: nn.Module, path: Path, encoder: str) -> None:
     except Exception as error:
         raise InputError(
             f"model.encoder_weights must be a state dict of {encoder} that loads with weights_only",
-            f"{path}: {type(error).__name__}: {str(error)[:300]}",
+            f"{path}: {_short(error)}",
             "Save it with torch.save(encoder.state_dict(), path) from the same encoder",
         ) from error

@@ -92,3 +92,15 @@ def small_search(storage, cache, **changes):
 def make_small_search():
     """`small_search` for tests, which cannot import from here."""
     return small_search
+
+
+@pytest.fixture(scope="session")
+def unused_port():
+    """`free_port` for tests, which cannot import from here."""
+    return free_port
+
+
+@pytest.fixture(scope="session")
+def wait_until_listening():
+    """`wait_for_port` for tests."""
+    return wait_for_port

@@ -1,4 +1,4 @@
-"""Storage on S3, as a real server on loopback serves it; the cases are those of the local folder, and what only S3 has."""
+"""Storage on S3, served on loopback: the cases of the local folder, and what only S3 has."""
 
 import os
 import pickle

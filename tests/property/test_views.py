@@ -76,6 +76,8 @@ def test_an_inner_side_has_its_overlap(shape):
 def test_images_of_one_size_go_through_together():
     batches = [len(view.positions) for view in views(as_array([(360, 640)] * 9))]
     assert batches == [4, 4, 1]
+    mixed = list(views(as_array([(360, 640), (360, 320)] * 3)))
+    assert sorted(view.positions for view in mixed) == [(0, 2, 4), (1, 3, 5)]
 
 
 def test_no_images_give_no_views():

@@ -53,12 +53,12 @@ def test_conforms(case):
     config, side = case
     model = build(config)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
-    target = torch.randint(0, CLASSES, (2, side, side), generator=torch.Generator().manual_seed(2))
+    target = torch.ones(2, side, side, dtype=torch.int64)
 
     before = {name: value.clone() for name, value in model.named_parameters()}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     losses = []
-    for _ in range(3):
+    for _ in range(4):
         logits = model.train()(images)
         assert logits.shape == (2, CLASSES, side, side)
         assert logits.dtype == torch.float32
@@ -91,7 +91,9 @@ def test_output_stride_means_the_same_for_both_deeplabs(encoder, stride):
 
 
 def test_the_default_output_stride_is_the_same_for_both_deeplabs():
-    configs = [ModelConfig(architecture=name, encoder=TINY, encoder_weights="none") for name in ("deeplabv3", "deeplabv3plus")]
+    configs = [
+        ModelConfig(architecture=name, encoder=TINY, encoder_weights="none") for name in ("deeplabv3", "deeplabv3plus")
+    ]
     with torch.no_grad():
         shapes = [build(config).eval().encoder(torch.zeros(1, 3, 64, 64))[-1].shape[-1] for config in configs]
     assert shapes == [4, 4]
@@ -167,7 +169,9 @@ def test_unknown_names_are_refused_without_building(change, message, monkeypatch
             function(config)
 
 
-@pytest.mark.parametrize("encoder", [TINY, "resnet18", "mit_b0", "tu-resnet18", "tu-resnet18.a1_in1k", "timm-regnetx_002"])
+@pytest.mark.parametrize(
+    "encoder", [TINY, "resnet18", "mit_b0", "tu-resnet18", "tu-resnet18.a1_in1k", "timm-regnetx_002"]
+)
 def test_names_of_both_libraries_are_known(encoder):
     check_names(ModelConfig(encoder=encoder, encoder_weights="none"))
 
@@ -182,7 +186,9 @@ def test_names_of_both_libraries_are_known(encoder):
 )
 @pytest.mark.parametrize("weights", ["none", "imagenet"])
 def test_a_combination_that_the_library_refuses_says_why(config, reason, weights, offline):
-    with pytest.raises(InputError, match=rf"model must be a combination .*; got ValueError: .*{reason}.*Choose another"):
+    with pytest.raises(
+        InputError, match=rf"model must be a combination .*; got ValueError: .*{reason}.*Choose another"
+    ):
         build(ModelConfig(**config, encoder_weights=weights))
 
 
@@ -212,6 +218,8 @@ def test_imagenet_without_a_network_names_the_remedies(encoder):
 
 def test_weights_files_are_found_by_path_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save(build(ModelConfig(architecture="unet", encoder=TINY, encoder_weights="none")).encoder.state_dict(), "w.pt")
+    torch.save(
+        build(ModelConfig(architecture="unet", encoder=TINY, encoder_weights="none")).encoder.state_dict(), "w.pt"
+    )
     assert Path("w.pt").is_file()
     check_names(ModelConfig(encoder=TINY, encoder_weights="w.pt"))

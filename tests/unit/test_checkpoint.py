@@ -122,6 +122,7 @@ def test_a_malicious_pickle_is_refused_and_never_executed(checkpoints, folder, t
     with caplog.at_level(logging.WARNING):
         assert checkpoints.load_newest(up_to=3)[0] == 2
     assert "0003.pt is damaged and passed over" in caplog.text
+    assert "weights_only" not in caplog.text, "torch's advice to execute it"
     assert not trace.exists()
     pickle.loads(pickle.dumps(Malice(trace))).close()
     assert trace.exists(), "the pickle would have done its work"

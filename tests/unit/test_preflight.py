@@ -1,11 +1,15 @@
 """What would fail in every trial fails before any."""
 
+from dataclasses import replace
+
 import pytest
 
 from search.config import SearchConfig
-from search.preflight import check_search, model_configs
+from search.preflight import check_objective, check_search, model_configs
 from search.space import parse_space
+from trainable.dataset_config import DatasetConfig
 from trainable.errors import InputError
+from trainable.trial_data import open_trial_data
 
 
 def config(**model):
@@ -46,3 +50,13 @@ def test_a_good_search_passes():
 def test_a_network_that_cannot_be_built_is_refused(model, message):
     with pytest.raises(InputError, match=message):
         check_search(config(**model), num_classes=3)
+
+
+def test_thing_miou_needs_a_thing_on_dev(tmp_path):
+    data = open_trial_data(DatasetConfig(layout="synthetic", images=40, size="64x64"), tmp_path, seed=0)
+    check_objective("thing_miou", data)
+    only_stuff = tuple(replace(entry, thing=False) for entry in data.image_set.classes)
+    without = replace(data, image_set=replace(data.image_set, classes=only_stuff))
+    check_objective("miou", without)
+    with pytest.raises(InputError, match=r"needs a thing class that occurs on dev; got an image set without things"):
+        check_objective("thing_miou", without)

@@ -1,0 +1,123 @@
+"""Trials that raise, die or hang: retried from their checkpoint, given up with a reason, and the search goes on."""
+
+import io
+import os
+import signal
+import sys
+import time
+
+import pytest
+from ray import cloudpickle
+from rich.console import Console
+
+from search.config import SearchConfig
+from search.launch import run_search
+from search.progress import PlainView
+from trainable.ray_trainable import SegmentationTrainable
+from trainable.storage import Storage
+from trainable.training import EpochOutcome
+
+pytestmark = pytest.mark.filterwarnings("default")
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
+
+EPOCHS = 3
+
+
+class Mischief:
+    """A trainer that learns nothing and, in its second epoch, does what its trial's learning rate says."""
+
+    def __init__(self, rate, folder):
+        self.deed = {1e-4: "raise", 2e-4: "die once", 3e-4: "hang once", 4e-4: "nan"}.get(rate)
+        self.marker = f"{folder}/done-{rate}"
+        self.epochs = 0
+
+    def run_epoch(self, epoch, should_stop):
+        if epoch == 2:
+            self.misbehave()
+        if epoch == 2 and self.deed == "nan":
+            return EpochOutcome({}, diverged="the training loss became nan in epoch 2")
+        self.epochs += 1
+        return EpochOutcome({"miou": 0.1 * epoch, "train_loss": 1 / self.epochs})
+
+    def misbehave(self):
+        if self.deed == "raise":
+            raise RuntimeError("the disk caught fire")
+        if self.deed in ("die once", "hang once") and not os.path.exists(self.marker):  # noqa: PTH110
+            open(self.marker, "w").close()  # noqa: PTH123
+            if self.deed == "die once":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+
+    def state(self):
+        return {"epochs": self.epochs}
+
+    def load_state(self, state):
+        self.epochs = state["epochs"]
+
+    def weights(self):
+        return {}
+
+
+class MischiefTrainable(SegmentationTrainable):
+    def build(self, config, data, compute):
+        return Mischief(config.optimizer.learning_rate, os.path.dirname(self._assignment["aerosweep_folder"]))  # noqa: PTH120
+
+
+@pytest.fixture(scope="module")
+def outcome(ray_address, search_cache, make_small_search, tmp_path_factory):
+    values = make_small_search(tmp_path_factory.mktemp("failures"), search_cache)
+    values["space"] = {
+        "model": {"encoder": "resnet18", "encoder_weights": "none"},
+        "optimizer": {"learning_rate": [1e-4, 2e-4, 3e-4, 4e-4, 5e-4], "warmup_epochs": 0},
+    }
+    values["baselines"] = [{"optimizer.learning_rate": rate} for rate in (1e-4, 2e-4, 3e-4, 4e-4, 5e-4)]
+    values["budget"] = {"trials": 5, "max_epochs": EPOCHS}
+    values["runtime"] = {"max_attempts": 2, "epoch_timeout_minutes": 0.2}
+    output = io.StringIO()
+    view = PlainView(Console(file=output, width=200))
+    config = SearchConfig.model_validate(values).absolute()
+    result = run_search(config, resume=False, address=ray_address, view=view, say=view.say, trainable=MischiefTrainable)
+    return (
+        {trial.card.config["optimizer"]["learning_rate"]: trial for trial in result.trials},
+        output.getvalue(),
+        result,
+    )
+
+
+def test_a_trial_that_raises_is_retried_and_then_failed_with_its_reason(outcome):
+    trials, output, _ = outcome
+    trial = trials[1e-4]
+    assert trial.state == "failed"
+    assert trial.attempts == 2
+    assert "RuntimeError: the disk caught fire" in trial.end.detail
+    assert [epoch.epoch for epoch in trial.epochs] == [1]
+    assert "the disk caught fire" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("rate", [2e-4, 3e-4])
+def test_a_trial_whose_process_dies_or_hangs_continues_from_its_checkpoint(outcome, rate):
+    trials, _, _ = outcome
+    trial = trials[rate]
+    assert trial.state == "completed"
+    assert trial.attempts == 2
+    assert [epoch.epoch for epoch in trial.epochs] == [1, 2, 3]
+    assert [epoch.attempt for epoch in trial.epochs] == [1, 2, 2]
+    assert [epoch.metrics["train_loss"] for epoch in trial.epochs] == [1, 1 / 2, 1 / 3]
+
+
+def test_a_diverged_trial_ends_with_objective_zero(outcome):
+    trials, _, _ = outcome
+    trial = trials[4e-4]
+    assert trial.state == "diverged"
+    assert trial.epochs[-1].objective == 0.0
+    assert trial.attempts == 1
+
+
+def test_the_search_goes_on_and_counts_its_one_quiet_trial_best(outcome):
+    trials, _, result = outcome
+    assert trials[5e-4].state == "completed"
+    assert result.interrupted is None
+    rows = Storage(result.folder).read("leaderboard.csv").decode().splitlines()
+    assert sum(",completed," in row for row in rows[1:4]) == 3
+    assert not any(",completed," in row for row in rows[4:])

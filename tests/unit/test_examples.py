@@ -1,0 +1,51 @@
+"""The examples load as they stand, and say what the README says of them."""
+
+from pathlib import Path
+
+import pytest
+
+from search.baselines import baseline_points
+from search.conductor import trial_config
+from search.config_file import load_search_config
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODELS = {"unet", "deeplabv3", "deeplabv3plus"}
+LOSSES = {"cross_entropy", "focal", "dice", "iou", "tversky"}
+
+
+def example(name, *overrides):
+    return load_search_config(EXAMPLES / name, overrides, None)
+
+
+def baselines(config):
+    return baseline_points(config.baselines, config.parsed_space)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [("smoke.yaml", []), ("aeroscapes.yaml", []), ("dubai.yaml", [f"dataset.description={EXAMPLES}/dubai_tiles.yaml"])],
+)
+def test_every_baseline_of_an_example_is_a_valid_trial(name, overrides):
+    config = example(name, *overrides)
+    for point in baselines(config):
+        assert trial_config(config, point).loss.name in LOSSES
+
+
+def test_smoke_covers_three_models_with_five_losses_and_leaves_trials_to_stop_early():
+    config = example("smoke.yaml")
+    points = baselines(config)
+    assert {(p["model.architecture"], p["loss.name"]) for p in points} == {(m, loss) for m in MODELS for loss in LOSSES}
+    assert config.budget.trials >= max(18, len(points) + 4)
+    assert config.scheduler.grace_epochs < config.budget.max_epochs
+    assert all(p["model.encoder_weights"] == "none" for p in points), "nothing may be downloaded"
+
+
+def test_the_aeroscapes_baselines_have_the_seed_studys_settings():
+    config = example("aeroscapes.yaml")
+    points = [trial_config(config, point) for point in baselines(config)]
+    assert len(points) == 15
+    for trial in points:
+        assert (trial.data.batch_size, trial.max_epochs, trial.optimizer.learning_rate) == (8, 30, 1e-3)
+        assert (trial.model.encoder, trial.model.encoder_weights) == ("resnet34", "imagenet")
+    (tversky,) = [t.loss for t in points if t.loss.name == "tversky" and t.model.architecture == "deeplabv3plus"]
+    assert (tversky.alpha, tversky.beta, tversky.gamma) == (0.7, 0.3, 1.0)
