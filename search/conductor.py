@@ -98,11 +98,13 @@ class Conductor:
             Whether the trial goes on; where not, its end marker is written.
         """
         trial = self._trials[trial_id]
-        if epoch.epoch > len(trial.epochs):
+        new = epoch.epoch > len(trial.epochs)
+        if new:
             epochs = self._up_to(trial, epoch)
             self._rungs.fill(trial_id, epochs[:-1])
             trial = self._change(replace(trial, epochs=epochs, attempts=epoch.attempt))
-        ending = self._ending(trial, epoch)
+        # An epoch that is trained again after a damaged checkpoint has been judged before, against fewer trials.
+        ending = self._ending(trial, epoch) if new else _final(trial, self._config.budget.max_epochs)
         if ending is not None:
             self._end(trial, *ending)
         return ending is None
@@ -175,6 +177,7 @@ def trial_config(config: SearchConfig, values: Mapping[str, Value]) -> TrialConf
             "objective": config.objective,
             "max_epochs": config.budget.max_epochs,
             "seed": config.seed,
+            "split_seed": config.seed,
         }
     )
 

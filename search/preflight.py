@@ -3,14 +3,16 @@
 from itertools import product
 
 import numpy as np
+import torch
 from pydantic import ValidationError
+from torch import nn
 
 from search.baselines import baseline_points
 from search.conductor import trial_config
 from search.config import SearchConfig
 from search.sampler import suggest_point
 from search.space import Choice, Fixed, Space, Value
-from trainable.config import ModelConfig, Objective
+from trainable.config import DataConfig, ModelConfig, Objective
 from trainable.errors import InputError
 from trainable.model import build_model
 from trainable.trial_data import TrialData
@@ -29,8 +31,36 @@ def check_search(config: SearchConfig, num_classes: int) -> None:
     points.append(suggest_point(config.parsed_space, [], config.seed, 0))
     for point in points:
         _check_point(config, point)
+    crops = crop_sizes(config.parsed_space)
     for model in model_configs(config.parsed_space):
-        build_model(model, num_classes)
+        network = build_model(model, num_classes)
+        for crop in crops:
+            _require_fit(network, model.architecture, crop)
+
+
+def crop_sizes(space: Space) -> list[tuple[int, int]]:
+    """All crop sizes of a space, height and width."""
+    match space.domains.get("data.crop"):
+        case Choice(values):
+            texts: tuple[Value, ...] = values
+        case Fixed(value):
+            texts = (value,)
+        case _:
+            texts = (DataConfig().crop,)
+    return [DataConfig(crop=str(text)).crop_size for text in texts]
+
+
+@torch.no_grad()
+def _require_fit(network: nn.Module, architecture: str, crop: tuple[int, int]) -> None:
+    """Some architectures pool by fixed steps and fail on small crops, long after they were built."""
+    try:
+        network.eval()(torch.zeros(1, 3, *crop))
+    except Exception as error:  # whatever the network raises
+        raise InputError(
+            f"data.crop must be a size that {architecture} can be trained on",
+            f"{crop[0]}x{crop[1]}: {' '.join(str(error).split())[:200]}",
+            "Use larger crops, or leave this architecture out",
+        ) from error
 
 
 def check_objective(objective: Objective, data: TrialData) -> None:

@@ -1,7 +1,7 @@
 """The resolved configuration of one trial: plain values, checked when they are read, frozen afterwards."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,6 +20,9 @@ LOSS_PARAMETERS: dict[str, tuple[str, ...]] = {
     "tversky": ("alpha", "beta", "gamma", "gamma_on"),
 }
 """The parameters that exist under each loss; a loss refuses all others."""
+
+TVERSKY_DEFAULTS: dict[str, float | str] = {"gamma": 1.0, "gamma_on": "class"}
+"""What Tversky takes where its config does not say."""
 
 
 class Section(BaseModel):
@@ -63,6 +66,14 @@ class LossConfig(Section):
     gamma: Annotated[float, Field(gt=0)] | None = None
     gamma_on: GammaOn | None = None
     focal_gamma: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_tversky(cls, given: Any) -> Any:
+        """Resolve the defaults that only Tversky has, so that its record shows them and no other's does."""
+        if not isinstance(given, dict) or given.get("name") != "tversky":
+            return given
+        return given | {key: value for key, value in TVERSKY_DEFAULTS.items() if given.get(key) is None}
 
     @model_validator(mode="after")
     def _parameters_fit_the_loss(self) -> Self:
@@ -172,6 +183,7 @@ class TrialConfig(Section):
         max_epochs: Epochs of a trial that is not stopped early; also the length of the cosine schedule.
         objective: The metric whose running best is the objective.
         seed: Initial weights, data order and augmentation: trials of a search share it (common random numbers).
+        split_seed: Choice of the dev scenes: fixed in a search, whatever seeds its trials have.
     """
 
     dataset: DatasetConfig
@@ -183,6 +195,7 @@ class TrialConfig(Section):
     objective: Objective = "miou"
     max_epochs: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

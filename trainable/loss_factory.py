@@ -22,7 +22,7 @@ def build_loss(config: LossConfig) -> nn.Module:
             return TverskyLoss(
                 alpha=_given(config.alpha),
                 beta=_given(config.beta),
-                gamma=1.0 if config.gamma is None else config.gamma,
+                gamma=_given(config.gamma),
                 gamma_on=config.gamma_on or "class",
                 ignore_index=IGNORED,
             )

@@ -176,3 +176,13 @@ def test_an_epoch_whose_result_never_came_is_read_from_the_record(folder):
     first, second = search.train(card, 1), search.train(card, 2)
     search.conductor.epoch_done(card.trial_id, second)
     assert search.conductor.trials[card.trial_id].epochs == (first, second)
+
+
+def test_an_epoch_that_comes_again_is_not_judged_again(folder):
+    search = MadeUpSearch(folder, scheduler={"grace_epochs": 2, "reduction_factor": 2})
+    weak = search.conductor.next_trial()
+    records = [search.train(weak, epoch) for epoch in (1, 2)]
+    assert all(search.conductor.epoch_done(weak.trial_id, record) for record in records)
+    for number in range(1, 4):
+        search.conductor.rungs.fill(f"strong{number}", [EpochRecord(2, 0, 1.0, 2, {})])
+    assert search.conductor.epoch_done(weak.trial_id, records[-1])

@@ -20,6 +20,7 @@ def config(**model):
             "space": {
                 "model": {"encoder": "resnet18", "encoder_weights": "none"} | model,
                 "optimizer": {"learning_rate": 1e-3},
+                "data": {"crop": "64x64"},
             },
         }
     )
@@ -32,6 +33,11 @@ def test_every_network_of_the_space_is_looked_at():
         ("unet", 8), ("unet", 16), ("fpn", 8), ("fpn", 16),
     }  # fmt: skip
     assert {model.encoder for model in models} == {"resnet18"}
+
+
+def test_a_crop_that_an_architecture_cannot_take_is_refused():
+    with pytest.raises(InputError, match=r"data\.crop must be a size that pan can be trained on; got 64x64: "):
+        check_search(config(architecture=["unet", "pan"]), num_classes=3)
 
 
 def test_a_good_search_passes():
