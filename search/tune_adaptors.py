@@ -4,8 +4,10 @@ Tune pickles its hooks into snapshots that nobody reads: each drops the conducto
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import ray
@@ -20,6 +22,7 @@ from trainable.ray_trainable import RECORD, TRIAL_ID
 from trainable.trial_record import EpochRecord, TrialCard
 
 _OBJECTIVE: Final = "objective"
+_LONGEST_REASON: Final = 500
 
 
 class SearchStopped(BaseException):
@@ -125,7 +128,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All attempts of a trial have failed."""
         self._heard.pop(trial.trial_id, None)
-        self._conductor.trial_failed(trial.config[TRIAL_ID], failure_reason(trial.get_error()))
+        self._conductor.trial_failed(trial.config[TRIAL_ID], failure_reason(failure_text(trial)))
 
     def _kill_hung(self, trials: list[Trial]) -> None:
         now = time.monotonic()
@@ -147,10 +150,22 @@ def trial_epoch(result: dict[str, Any]) -> EpochRecord:
     return EpochRecord(**json.loads(result[RECORD]))
 
 
-def failure_reason(error: BaseException | None) -> str:
-    """One line that says why a trial failed, from the exception that Ray carried over."""
-    if error is None:
+def failure_text(trial: Trial) -> str:
+    """What Tune wrote of a trial's failures on this machine."""
+    path = trial.error_file
+    return Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
+
+
+def failure_reason(text: str) -> str:
+    """One line that says why a trial failed.
+
+    Args:
+        text: Tune's account of its failures, the last one last.
+    """
+    last = re.split(r"^Failure # \d+ .*$", text, flags=re.MULTILINE)[-1]
+    lines = [line.strip() for line in last.splitlines() if line.strip()]
+    if not lines:
         return "its process ended without a reason"
-    cause = getattr(error, "cause", None) or error
-    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else ''}"[:500]
+    if lines[0].startswith("The actor died"):
+        return f"its process died: {lines[-1]}"[:_LONGEST_REASON]
+    return lines[-1][:_LONGEST_REASON]

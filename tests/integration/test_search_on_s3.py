@@ -54,6 +54,7 @@ def s3(tmp_path_factory, unused_port, wait_until_listening):
 def test_a_search_on_s3_is_recorded_extended_and_read_back(s3, search_cache, make_small_search, tmp_path):
     def launch(trials, resume):
         values = make_small_search(s3, search_cache, budget={"trials": trials, "max_epochs": 2}, baselines="none")
+        values["scheduler"] = {"grace_epochs": 2, "reduction_factor": 2}  # nothing is stopped early
         values["tracking"] = {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
         view = PlainView(Console(file=io.StringIO()))
         # On a Ray of its own: its workers inherit the credentials from here.
