@@ -1,6 +1,8 @@
 """What a search leaves its user with: where things are, what to do next, and the exit code."""
 
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +21,29 @@ def closing_lines(outcome: "SearchOutcome", budget_trials: int, argv: Sequence[s
         budget_trials: Trials that were asked for.
         argv: The command line, for the command that resumes it.
     """
-    lines = [f"leaderboard  {outcome.folder}/leaderboard.csv", f"MLflow UI    {outcome.ui_command}"]
+    lines = [f"leaderboard  {outcome.folder}/leaderboard.csv", f"MLflow UI    {runnable(outcome.ui_command)}"]
     if dashboard := dashboard_command(outcome.folder):
-        lines.append(f"Optuna       {dashboard}")
+        lines.append(f"Optuna       {runnable(dashboard)}")
     if outcome.interrupted:
         ended = sum(trial.end is not None for trial in outcome.trials)
         lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {budget_trials} trials ended")
     if outcome.interrupted or outcome.resume_needed:
-        lines.append(f"continue     {resume_command(argv)}")
+        lines.append(f"continue     {runnable(resume_command(argv))}")
     return lines
+
+
+def runnable(command: str) -> str:
+    """The command as it works in the user's shell: by path where its program is installed beside us, but not on PATH.
+
+    So it is after `make smoke`, which activates no environment.
+    """
+    program, _, rest = command.partition(" ")
+    beside = Path(sys.executable).with_name(program)
+    if shutil.which(program) or not beside.exists():
+        return command
+    here = Path.cwd()
+    path = beside.relative_to(here) if beside.is_relative_to(here) else beside
+    return f"{shlex.quote(str(path))} {rest}"
 
 
 def dashboard_command(folder: str) -> str | None:

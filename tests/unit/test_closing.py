@@ -1,20 +1,28 @@
 """The end of a search: what is printed, and the exit code."""
 
 import io
+import os
 import shlex
 import signal
 import sys
 import types
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
-from aerosweep.closing import closing_lines, exit_code, resume_command
+from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
 from aerosweep.image_progress import ImageProgress
 from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+
+
+@pytest.fixture(autouse=True)
+def environment_on_path(monkeypatch):
+    """As after `. .venv/bin/activate`."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 @dataclass
@@ -68,6 +76,17 @@ def test_an_interrupted_search_says_how_to_go_on():
         "stopped early (SIGINT) with 1 of 8 trials ended",
         "continue     aerosweep search 'my search.yaml' --resume",
     ]
+
+
+def test_commands_work_where_the_environment_is_not_activated(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    bin_folder = Path(sys.executable).parent
+    assert runnable("mlflow ui --port 1") == "mlflow ui --port 1"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert runnable("mlflow ui --port 1") == f"{bin_folder}/mlflow ui --port 1"
+    assert runnable("no-such-program x") == "no-such-program x"
+    monkeypatch.chdir(bin_folder.parent)
+    assert runnable("mlflow ui --port 1") == "bin/mlflow ui --port 1"
 
 
 def test_no_dashboard_command_for_a_journal_in_a_bucket():
