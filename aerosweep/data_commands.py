@@ -83,7 +83,7 @@ def stats(
     from trainable.trial_data import open_trial_data
 
     with ImageProgress("decoding", Console(stderr=True)) as on_progress:
-        data = open_trial_data(source.dataset, source.cache_dir, source.seed, on_progress)
+        data = open_trial_data(source.dataset, source.cache_dir, on_progress)
     frame = tabulate_class_shares(
         data.cache.pixel_counts,
         {"train": data.splits.train, "dev": data.splits.dev, "val": data.splits.val},

@@ -177,7 +177,6 @@ def trial_config(config: SearchConfig, values: Mapping[str, Value]) -> TrialConf
             "objective": config.objective,
             "max_epochs": config.budget.max_epochs,
             "seed": config.seed,
-            "split_seed": config.seed,
         }
     )
 

@@ -47,7 +47,7 @@ class ConfirmConfig(Section):
 
     Attributes:
         top: The best of the leaderboard.
-        seeds: Fresh seeds of a confirmation.
+        seeds: Fresh seeds of a confirmation; recorded, not used by this version.
         best_of_each_loss: Also the best trial of each loss.
     """
 
@@ -135,7 +135,7 @@ class SearchConfig(Section):
         storage: The folder of all searches: a path, or an fsspec URL such as `s3://bucket/searches`.
         baselines: `seed` enqueues the fifteen model x loss combinations of the seed study, `none` nothing, a list its
             points; baselines are never stopped early.
-        seed: Of the sampler, the initial weights, the data order and the choice of dev scenes.
+        seed: Of the sampler, the initial weights and the data order.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]

@@ -67,6 +67,10 @@ def config_warnings(config: SearchConfig) -> list[str]:
     fixed = all(isinstance(domain, Fixed) for domain in config.parsed_space.domains.values())
     if config.budget.trials > 1 and fixed and config.baselines == "none":
         warnings.append(f"space searches nothing: all {config.budget.trials} trials will be the same")
+    if "seeds" in config.confirm.model_fields_set:
+        warnings.append(
+            "confirm.seeds is recorded, but this version runs no confirmations: the ranking is of single runs"
+        )
     baselines = len(baseline_points(config.baselines, config.parsed_space))
     if config.budget.trials < baselines:
         warnings.append(

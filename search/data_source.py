@@ -22,18 +22,15 @@ class DataSource(NamedTuple):
     Attributes:
         dataset: With absolute paths.
         cache_dir: Where decoded images are kept.
-        seed: Of the choice of dev scenes.
     """
 
     dataset: DatasetConfig
     cache_dir: Path
-    seed: int
 
 
 class _DataSourceConfig(Section):
     dataset: DatasetConfig
     cache_dir: Path | None = None
-    seed: int = 0
 
 
 def load_data_source(path: Path | None, overrides: Sequence[str]) -> DataSource:
@@ -51,18 +48,18 @@ def load_data_source(path: Path | None, overrides: Sequence[str]) -> DataSource:
     values = document.values
     resources = values.get("resources")
     cache_dir = resources.get("cache_dir") if isinstance(resources, dict) else None
-    wanted = {"dataset": values.get("dataset", {}), "cache_dir": cache_dir, "seed": values.get("seed", 0)}
+    wanted = {"dataset": values.get("dataset", {}), "cache_dir": cache_dir}
     if "dataset" not in values:
         del wanted["dataset"]
     config = validate(_DataSourceConfig, document.replaced(wanted))
     folder = config.cache_dir.expanduser().absolute() if config.cache_dir else default_cache_dir()
-    return DataSource(config.dataset.absolute(), folder, config.seed)
+    return DataSource(config.dataset.absolute(), folder)
 
 
 def describe_source(description: Path, root: Path | None) -> DataSource:
     """The image set of a data-set YAML, without a config."""
     dataset = DatasetConfig(layout="described", description=description, root=root)
-    return DataSource(dataset.absolute(), default_cache_dir(), 0)
+    return DataSource(dataset.absolute(), default_cache_dir())
 
 
 def synthetic_source(images: int, size: str, seed: int) -> DataSource:
@@ -74,7 +71,7 @@ def synthetic_source(images: int, size: str, seed: int) -> DataSource:
     given = {"images": images, "size": size, "seed": seed}
     sources = {f"dataset.{key}": f"--{key} {value}" for key, value in given.items()}
     document = ConfigDocument({"dataset": {"layout": "synthetic", **given}}, sources, None)
-    return DataSource(validate(_DataSourceConfig, document).dataset, default_cache_dir(), seed)
+    return DataSource(validate(_DataSourceConfig, document).dataset, default_cache_dir())
 
 
 def _unknown_at_top(document: ConfigDocument) -> Iterator[InputError]:

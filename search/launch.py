@@ -82,7 +82,7 @@ def run_search(
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume)
     cache_dir = config.resources.cache_dir or default_cache_dir()
-    data = open_trial_data(config.dataset, cache_dir, config.seed, on_decode)
+    data = open_trial_data(config.dataset, cache_dir, on_decode)
     check_objective(config.objective, data)
     check_search(config, data.num_classes)
     for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):

@@ -75,4 +75,4 @@ def synthetic_cache_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def synthetic_data(synthetic_config, synthetic_cache_dir):
     """The smallest synthetic set, opened."""
-    return open_trial_data(synthetic_config, synthetic_cache_dir, seed=0)
+    return open_trial_data(synthetic_config, synthetic_cache_dir)

@@ -183,7 +183,6 @@ class TrialConfig(Section):
         max_epochs: Epochs of a trial that is not stopped early; also the length of the cosine schedule.
         objective: The metric whose running best is the objective.
         seed: Initial weights, data order and augmentation: trials of a search share it (common random numbers).
-        split_seed: Choice of the dev scenes: fixed in a search, whatever seeds its trials have.
     """
 
     dataset: DatasetConfig
@@ -195,7 +194,6 @@ class TrialConfig(Section):
     objective: Objective = "miou"
     max_epochs: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0)] = 0
-    split_seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

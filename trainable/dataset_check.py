@@ -128,7 +128,7 @@ def _check_orientation(path: Path) -> list[Problem]:
 def _check_splits(image_set: ImageSet, pixel_counts: NDArray[np.int64], config: DatasetConfig) -> list[Problem]:
     """Choose dev as a search would with its default seed, and pass on what there is to say."""
     try:
-        assignment = assign_splits(image_set, pixel_counts, config.dev_share, seed=0)
+        assignment = assign_splits(image_set, pixel_counts, config.dev_share, config.dev_seed)
     except InputError as error:
         return [_from_error(None, error)]
     return [_remark(text) for text in assignment.warnings]

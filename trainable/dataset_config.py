@@ -39,6 +39,7 @@ class DatasetConfig(BaseModel):
         root: The folder of an `aeroscapes` set; for `described`, overrides the description's own root.
         description: The data-set YAML of a `described` set.
         dev_share: Share of the train images held out for tuning, in whole scenes, where the set gives no dev split.
+        dev_seed: What these scenes are drawn from; of its own, so that trials with other seeds share the split.
         images: How many images a `synthetic` set has.
         size: Their size, `HEIGHTxWIDTH`.
         seed: What they are drawn from.
@@ -50,6 +51,7 @@ class DatasetConfig(BaseModel):
     root: Path | None = None
     description: Path | None = None
     dev_share: float = Field(default=0.15, gt=0, lt=1)
+    dev_seed: int = Field(default=0, ge=0)
     images: int | None = Field(default=None, ge=40, le=100_000)  # 40: three frames and more in each scene
     size: str | None = None
     seed: int | None = Field(default=None, ge=0)

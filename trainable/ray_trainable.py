@@ -61,7 +61,7 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
         share = Share(**assignment[SHARE])
         compute = choose_compute(config.runtime.precision, share)
         limit_process(share)
-        data = reuse_trial_data(config.dataset, Path(assignment[CACHE_DIR]), config.split_seed)
+        data = reuse_trial_data(config.dataset, Path(assignment[CACHE_DIR]))
         return TrialRun(
             TrialRecord(Storage(assignment[SEARCH_FOLDER]), assignment[TRIAL_ID]),
             self.build(config, data, compute),

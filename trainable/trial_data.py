@@ -37,15 +37,12 @@ class TrialData:
         return (*self.image_set.warnings, *self.splits.warnings)
 
 
-def open_trial_data(
-    config: DatasetConfig, cache_dir: Path, seed: int, on_progress: Progress | None = None
-) -> TrialData:
+def open_trial_data(config: DatasetConfig, cache_dir: Path, on_progress: Progress | None = None) -> TrialData:
     """Read, decode (or open the cache of) and split an image set.
 
     Args:
         config: Which image set; its paths are absolute.
         cache_dir: Where this node keeps decoded images.
-        seed: Of the choice of dev scenes.
         on_progress: Called with (images done, images in all) while a cache is built.
 
     Raises:
@@ -53,14 +50,14 @@ def open_trial_data(
     """
     image_set = read_image_set(config, cache_dir)
     cache = open_cache(image_set, cache_dir, on_progress)
-    return TrialData(image_set, cache, assign_splits(image_set, cache.pixel_counts, config.dev_share, seed))
+    return TrialData(image_set, cache, assign_splits(image_set, cache.pixel_counts, config.dev_share, config.dev_seed))
 
 
 @lru_cache(maxsize=2)
-def _reopen(config_json: str, cache_dir: Path, seed: int) -> TrialData:
-    return open_trial_data(DatasetConfig.model_validate_json(config_json), cache_dir, seed)
+def _reopen(config_json: str, cache_dir: Path) -> TrialData:
+    return open_trial_data(DatasetConfig.model_validate_json(config_json), cache_dir)
 
 
-def reuse_trial_data(config: DatasetConfig, cache_dir: Path, seed: int) -> TrialData:
+def reuse_trial_data(config: DatasetConfig, cache_dir: Path) -> TrialData:
     """The same as `open_trial_data`, remembered: a warm worker opens the set of its search once."""
-    return _reopen(config.model_dump_json(), cache_dir, seed)
+    return _reopen(config.model_dump_json(), cache_dir)

@@ -127,12 +127,3 @@ def test_a_spent_time_budget_ranks_and_can_be_resumed(config, tmp_path):
     second = finish(config, "--resume", cwd=tmp_path)
     assert second.returncode == 0, second.stdout + second.stderr
     require_whole(folder, f"sqlite:///{tmp_path}/runs/mlflow.db")
-
-
-def test_a_resume_with_another_space_is_refused_with_what_differs(config, tmp_path):
-    first = finish(config, "--set", "budget.hours=0.002", cwd=tmp_path)
-    assert first.returncode == 0, first.stdout + first.stderr
-    changed = finish(config, "--resume", "--set", "objective=thing_miou", "--set", "seed=3", cwd=tmp_path)
-    assert changed.returncode == 2
-    assert "objective was miou and is thing_miou" in changed.stderr
-    assert "seed was 0 and is 3" in changed.stderr

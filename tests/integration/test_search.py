@@ -78,7 +78,7 @@ def test_the_baselines_cover_every_model_with_every_loss(searched):
 
 def test_training_learns_and_beats_the_majority_class_three_times(searched, search_cache):
     config, outcome, _ = searched
-    data = open_trial_data(config.dataset, search_cache, config.seed)
+    data = open_trial_data(config.dataset, search_cache)
     pixels = data.cache.pixel_counts[list(data.splits.dev)].sum(axis=0)
     majority = pixels.max() / pixels.sum() / (pixels > 0).sum()
     assert max(trial.objective for trial in outcome.trials) > 3 * majority
@@ -144,7 +144,7 @@ def test_kept_weights_reproduce_the_recorded_miou(searched, search_cache):
     best = max(outcome.trials, key=lambda trial: trial.objective)
     model = load_trained_model(outcome.folder, best.card.trial_id)
     trial = TrialConfig.model_validate(best.card.config)
-    data = open_trial_data(DatasetConfig.model_validate(config.dataset), search_cache, config.seed)
+    data = open_trial_data(DatasetConfig.model_validate(config.dataset), search_cache)
     compute = choose_compute("fp32", Share())
     again = evaluate(model, build_loss(trial.loss), data.cache, data.splits.dev, compute)
     assert class_metrics(again.matrix).mean_iou == pytest.approx(best.best.metrics["miou"], abs=1e-3)

@@ -50,7 +50,7 @@ def golden_curve(data: TrialData) -> list[dict[str, float]]:
 def main() -> None:
     """Record."""
     with tempfile.TemporaryDirectory() as cache_dir:
-        data = open_trial_data(CONFIG.dataset, Path(cache_dir), CONFIG.seed)
+        data = open_trial_data(CONFIG.dataset, Path(cache_dir))
         curve = golden_curve(data)
     content = {
         "torch": torch.__version__,
