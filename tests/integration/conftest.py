@@ -95,12 +95,31 @@ def make_small_search():
 
 
 @pytest.fixture(scope="session")
-def unused_port():
-    """`free_port` for tests, which cannot import from here."""
-    return free_port
+def s3(tmp_path_factory):
+    """URL of a bucket on an S3 server on loopback.
 
+    One server for all: fsspec remembers the endpoint of the first file system that it made.
+    """
+    import boto3
 
-@pytest.fixture(scope="session")
-def wait_until_listening():
-    """`wait_for_port` for tests."""
-    return wait_for_port
+    port = free_port()
+    environment = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+    before = {name: os.environ.get(name) for name in environment}
+    with (tmp_path_factory.mktemp("s3") / "log").open("wb") as log:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+        os.environ.update(environment)
+        try:
+            wait_for_port(port, server)
+            boto3.client("s3").create_bucket(Bucket="searches")
+            yield "s3://searches"
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+            server.terminate()
+            server.wait(timeout=20)

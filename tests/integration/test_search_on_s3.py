@@ -1,11 +1,6 @@
 """A search whose record lies on S3: a real S3 server on loopback."""
 
 import io
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -21,39 +16,11 @@ from trainable.trial_record import load_trials
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory, unused_port, wait_until_listening):
-    import boto3
-
-    port = unused_port()
-    with (tmp_path_factory.mktemp("s3") / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=log,
-        )
-        environment = {
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        }
-        before = os.environ.copy()
-        os.environ.update(environment)
-        try:
-            wait_until_listening(port, server)
-            boto3.client("s3").create_bucket(Bucket="searches")
-            yield "s3://searches/all"
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-            server.send_signal(signal.SIGTERM)
-            server.wait(timeout=20)
-
-
 def test_a_search_on_s3_is_recorded_extended_and_read_back(s3, search_cache, make_small_search, tmp_path):
     def launch(trials, resume):
-        values = make_small_search(s3, search_cache, budget={"trials": trials, "max_epochs": 2}, baselines="none")
+        values = make_small_search(
+            f"{s3}/all", search_cache, budget={"trials": trials, "max_epochs": 2}, baselines="none"
+        )
         values["scheduler"] = {"grace_epochs": 2, "reduction_factor": 2}  # nothing is stopped early
         values["tracking"] = {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
         view = PlainView(Console(file=io.StringIO()))
@@ -66,11 +33,11 @@ def test_a_search_on_s3_is_recorded_extended_and_read_back(s3, search_cache, mak
     assert [trial.state for trial in first.trials] == ["completed", "completed"]
     second = launch(3, resume=True)
     assert second.trials[:2] == first.trials
-    folder = Storage(f"{s3}/small")
+    folder = Storage(f"{s3}/all/small")
     assert load_trials(folder) == second.trials
     assert {"leaderboard.csv", "optuna.journal", "search.json", "search.yaml", "trials"} <= set(folder.names())
     best = max(second.trials, key=lambda trial: trial.objective)
-    assert load_trained_model(f"{s3}/small", best.card.trial_id) is not None
+    assert load_trained_model(f"{s3}/all/small", best.card.trial_id) is not None
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("aerosweep").experiment_id])
     assert len(runs) == 4

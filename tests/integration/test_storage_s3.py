@@ -1,12 +1,6 @@
 """Storage on S3, served on loopback: the cases of the local folder, and what only S3 has."""
 
-import os
 import pickle
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import boto3
 import pytest
@@ -14,51 +8,9 @@ import pytest
 from trainable.storage import Storage
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def client():
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    settings = {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": address,
-    }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        wait_for(f"{address}/moto-api/", server)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="searches")
-        yield client
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        server.terminate()
-        server.wait(timeout=10)
-
-
-def wait_for(url, server):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "moto_server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
+def client(s3):
+    return boto3.client("s3")
 
 
 @pytest.fixture
