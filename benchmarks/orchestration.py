@@ -110,7 +110,7 @@ def time_peer(trials: int, folder: Path) -> float:
             tune.report(made_up_metrics(config["learning_rate"], epoch))
 
     uri = f"sqlite:///{folder / 'peer.db'}"
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         tune.Tuner(
             tune.with_resources(train, {"cpu": 1}),
