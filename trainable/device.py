@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import platform
 import sys
@@ -91,6 +92,16 @@ def limit_process(share: Share) -> None:
     if share.gpus > 0:
         torch.cuda.set_per_process_memory_fraction(min(1.0, share.gpus))
         torch.backends.cudnn.benchmark = True
+
+
+@functools.cache
+def settle_process() -> None:
+    """Take what the imports made out of the garbage collector's sight, once a process.
+
+    The libraries hold about a million objects that live for ever; looking through them took 0.36 s a trial.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def free_memory() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ray import tune
 
 from trainable.config import TrialConfig
-from trainable.device import Compute, Share, choose_compute, free_memory, limit_process
+from trainable.device import Compute, Share, choose_compute, free_memory, limit_process, settle_process
 from trainable.storage import Storage
 from trainable.training import Training
 from trainable.trial_data import TrialData, reuse_trial_data
@@ -35,6 +35,7 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take a trial's config."""
+        settle_process()
         self._run: TrialRun | None = None
         self._assignment = config
 
