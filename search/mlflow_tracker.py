@@ -28,7 +28,7 @@ RUNNING: Final = "RUNNING"
 """MLflow's status of a run that is not over."""
 
 _EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
-"""Else MLflow's UI opens on traces and prompts, and metrics are a click away."""
+"""Marks the experiment as one of model training: MLflow 3 has another kind, of prompts and traces."""
 
 # What one `log_batch` takes: 1,000 entities, of them 100 params and 100 tags.
 _METRICS_A_BATCH: Final = 800
