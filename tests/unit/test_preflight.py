@@ -41,7 +41,7 @@ def test_a_crop_that_an_architecture_cannot_take_is_refused():
 
 
 def test_a_good_search_passes():
-    check_search(config(architecture=["unet", "deeplabv3plus"]), num_classes=3)
+    assert check_search(config(architecture=["unet", "deeplabv3plus"]), num_classes=3) is None
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_a_second_launch_needs_resume(begun):
 def test_a_launch_that_failed_before_its_first_trial_can_be_started_again(folder):
     write_search(config(), folder, "data-1")
     require_startable(config(seed=4), folder, resume=False)
+    assert folder.names("trials") == []
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_a_launch_that_failed_before_its_first_trial_can_be_started_again(folder
     ],
 )
 def test_what_a_resume_may_change(begun, change):
+    assert config(**change) != config(), "a change that is none would pass for nothing"
     require_startable(config(**change), begun, resume=True)
 
 
