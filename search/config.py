@@ -4,14 +4,27 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from search.baselines import baseline_points
-from search.config_problem import flatten, raise_all
-from search.space import Fixed, Space, highest, parse_space
-from trainable.config import Objective, OptimizerConfig, RuntimeConfig, Section
+from search.config_problem import flatten, raise_all, show
+from search.space import Fixed, Space, highest
+from search.space_parsing import parse_space
+from trainable.config import EvaluationConfig, OptimizerConfig, RuntimeConfig, Section
 from trainable.dataset_config import DatasetConfig
 from trainable.errors import InputError
+from trainable.objectives import Objective, is_minimised
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -43,17 +56,23 @@ class SchedulerConfig(Section):
 
 
 class ConfirmConfig(Section):
-    """Which trials are worth keeping weights of, and confirming.
+    """Which trials are worth keeping weights of and training again from fresh seeds, to be measured once on val.
 
     Attributes:
         top: The best of the leaderboard.
-        seeds: Fresh seeds of a confirmation; recorded, not used by this version.
+        seeds: Fresh seeds of each; from two on there is a spread to judge a difference by.
         best_of_each_loss: Also the best trial of each loss.
+        best_baseline: Also the best of the baselines, what the others are compared with.
+        after_search: Whether a search that has spent its budget goes on to confirm.
+        relevant_gain: The smallest difference that would matter; a gain that is surely below is called not supported.
     """
 
     top: Annotated[int, Field(ge=1)] = 3
-    seeds: Annotated[int, Field(ge=1)] = 3
+    seeds: Annotated[int, Field(ge=1, le=100)] = 3
     best_of_each_loss: bool = True
+    best_baseline: bool = True
+    after_search: bool = False
+    relevant_gain: Annotated[float, Field(gt=0, le=1)] = 0.01
 
 
 class ResourcesConfig(Section):
@@ -127,26 +146,77 @@ def _absolute_weights(value: str) -> str:
     return value if value in ("imagenet", "none") else str(Path(value).expanduser().absolute())
 
 
+_OPPOSITES: Final = {"miss_rate": "recall", "false_alarms_per_image": "precision"}
+
+
+def _must_grow(objective: str) -> str:
+    if not is_minimised(objective):
+        return objective
+    kind, slash, class_name = objective.partition("/")
+    thing = "thing_" if kind.startswith("thing_") else ""
+    grows = f"{thing}{_OPPOSITES[kind.removeprefix('thing_')]}{slash}{class_name}"
+    raise InputError(
+        "objective must begin with one that grows: the first drives early stopping and the best epoch",
+        show(objective),
+        f"Put it later in the list, or use {grows}",
+    )
+
+
+def _as_recorded(objective: str) -> str:
+    """The objective under the name that its metric is recorded by."""
+    kind, slash, class_name = objective.partition("/")
+    if not slash:
+        return objective
+    from trainable.trial_record import metric_safe  # here, because few configs need to wait for it
+
+    return f"{kind}/{metric_safe(class_name)}"
+
+
+def _check_objectives(given: str | list[str]) -> str | list[str]:
+    names = [_as_recorded(name) for name in ([given] if isinstance(given, str) else given)]
+    if not names:
+        raise InputError("objective must name at least one", "[]", "Write for example [miou, thing_recall]")
+    if len(set(names)) < len(names):
+        raise InputError("objective must not name one twice", show(given), "Remove the double")
+    _must_grow(names[0])
+    return names[0] if len(names) == 1 else names
+
+
+OneObjective = Annotated[Objective, AfterValidator(_check_objectives)]
+"""The objective of a single trial."""
+
+Objectives = Annotated[
+    # Told apart by hand: of a plain union, pydantic would name the mistakes in both readings.
+    Annotated[Objective, Tag("name")] | Annotated[list[Objective], Tag("list")],
+    Discriminator(lambda given: "list" if isinstance(given, list) else "name"),
+    AfterValidator(_check_objectives),
+]
+"""A name, or a list of at least two; a list of one is the same as the name."""
+
+
 class SearchConfig(Section):
     """A whole search; see docs/config.md for every key.
 
     Attributes:
         name: Its folder below `storage`, letters, digits, `.`, `_` and `-`.
         storage: The folder of all searches: a path, or an fsspec URL such as `s3://bucket/searches`.
-        baselines: `seed` enqueues the fifteen model x loss combinations of the seed study, `none` nothing, a list its
-            points; baselines are never stopped early.
+        objective: What is optimised on dev: a name, or a list of names for the front of the best trade-offs. The first
+            drives early stopping and the best epoch, so it is one that grows.
+        baselines: `seed` enqueues the fifteen model x loss combinations of the seed study, `strong` what the field
+            holds against rare classes, `none` nothing, a list its points; baselines are never stopped early.
         seed: Of the sampler, the initial weights and the data order.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
     dataset: DatasetConfig
     storage: Annotated[str, Field(min_length=1)] = "runs"
-    objective: Objective = "miou"
+    objective: Objectives = "miou"
     space: SpaceConfig = SpaceConfig()
-    baselines: Literal["seed", "none"] | list[dict[str, Any]] = "none"
+    baselines: Literal["seed", "strong", "none"] | list[dict[str, Any]] = "none"
     budget: BudgetConfig = BudgetConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     confirm: ConfirmConfig = ConfirmConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     resources: ResourcesConfig = ResourcesConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -164,6 +234,11 @@ class SearchConfig(Section):
             problems += flatten(error)
         raise_all(problems)
         return self
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is optimised; the first decides a trial's best epoch and who is stopped early."""
+        return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
     @property
     def parsed_space(self) -> Space:

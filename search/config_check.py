@@ -1,5 +1,6 @@
 """A config document held against its pydantic model: everything that is wrong with it, and where it stands."""
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -13,6 +14,8 @@ from search.config_yaml import ConfigDocument
 from search.space import SECTIONS
 from search.train_config import TrainConfig
 from trainable.errors import InputError
+from trainable.loss_parameters import LOSS_NAMES
+from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -77,7 +80,7 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> list[InputError
     found: dict[str, tuple[InputError, ...]] = {}
     for details in error.errors(include_url=False):
         key = _key(details, model)
-        if key in found and key in _SPELLED_OUT:
+        if key in found and key in _SPELLED_OUT and details["type"] != "value_error":
             continue  # one error for each alternative of a union
         new = _describe(details, key, model)
         found[key] = (*found.get(key, ()), *new)
@@ -102,15 +105,46 @@ def _describe(details: ErrorDetails, key: str, model: type[BaseModel]) -> tuple[
     if key in _SPELLED_OUT and details["type"] not in ("value_error", "missing"):
         rule, remedy = _SPELLED_OUT[key]
         return (InputError(f"{key} {rule}", show(details["input"]), remedy),)
-    return describe(details, key)
+    return tuple(_with_suggestion(problem) for problem in describe(details, key))
 
+
+def _with_suggestion(problem: InputError) -> InputError:
+    """Say which name was probably meant, where one that a validator of ours knows is misspelled."""
+    key, _, _ = problem.rule.partition(" must be one of ")
+    given = str(problem.value).strip("'\"")
+    _, slash, class_name = given.partition("/")
+    names = _NAMES.get(key, ()) + (tuple(f"{kind}/{class_name}" for kind in CLASS_OBJECTIVES) if slash else ())
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(given.lower(), by_lower, n=1) if key in _NAMES else []
+    if not close:
+        return problem
+    return InputError(problem.rule, problem.value, f"Did you mean {by_lower[close[0]]}? Choose one of them")
+
+
+_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "objective": PLAIN_OBJECTIVES,
+    "space.loss.name": LOSS_NAMES,
+    "loss.name": LOSS_NAMES,
+}
+"""Keys whose names pydantic does not list, because they take others too."""
 
 _SPELLED_OUT: Final[dict[str, tuple[str, str]]] = {
     "name": (
         "must begin with a letter or digit and go on with letters, digits, '.', '_' and '-', 100 at the most",
         "Rename it (it names a folder); a name of digits only needs quotes",
     ),
-    "baselines": ("must be seed, none or a list of points", "A point is a mapping such as {loss: {name: dice}}"),
+    "objective": (
+        "must name an objective, or in a search a list of them",
+        "Write for example miou, or [miou, thing_recall] for the best trade-offs",
+    ),
+    "loss.name": (
+        f"must be one of {', '.join(LOSS_NAMES)}, or your own as package.module:Class",
+        "Give one of them, not a list",
+    ),
+    "baselines": (
+        "must be seed, strong, none or a list of points",
+        "A point is a mapping such as {loss: {name: dice}}",
+    ),
     "resources.cpus_per_trial": ("must be a number above 0 or auto", "Give the cores of a trial, or auto"),
     "resources.gpus_per_trial": (
         "must be a number, 0 or above, or auto",

@@ -36,7 +36,7 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+"), list("-+.0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
 
 
@@ -101,11 +101,25 @@ def read_document(path: Path) -> ConfigDocument:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError("the config must be a readable YAML file", f"{path}: {reason}", "Check the path") from error
-    values, lines = _parse(text, str(path))
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, where: str) -> ConfigDocument:
+    """Read YAML whose top level is a mapping.
+
+    Args:
+        text: The YAML.
+        where: The path or URL it comes from, for messages.
+
+    Raises:
+        InputError: It is not of that form.
+    """
+    values, lines = _parse(text, where)
     if not isinstance(values, dict):
         given = "an empty file" if values is None else f"{type(values).__name__} {show(values)}"
-        raise InputError(f"{path} must hold a mapping of keys to values", given, "Write KEY: VALUE lines")
-    return ConfigDocument(values, {key: f"{path.name} line {line}" for key, line in lines}, path.name)
+        raise InputError(f"{where} must hold a mapping of keys to values", given, "Write KEY: VALUE lines")
+    name = where.rpartition("/")[2]
+    return ConfigDocument(values, {key: f"{name} line {line}" for key, line in lines}, name)
 
 
 def parse_value(text: str, where: str) -> Any:

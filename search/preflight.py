@@ -1,6 +1,8 @@
 """What can be known to fail is found before a process is started or a folder is written."""
 
-from itertools import product
+import difflib
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -8,34 +10,43 @@ from pydantic import ValidationError
 from torch import nn
 
 from search.baselines import baseline_points
-from search.conductor import trial_config
 from search.config import SearchConfig
+from search.config_problem import raise_all
 from search.sampler import suggest_point
-from search.space import Choice, Fixed, Space, Value
-from trainable.config import DataConfig, ModelConfig, Objective
+from search.search_program import trial_config
+from search.space import OPTIONS, Choice, Fixed, Space, Value, exists, nested, values_of
+from trainable.config import DataConfig, LossConfig, ModelConfig, TrialConfig
 from trainable.errors import InputError
+from trainable.image_set import ImageSet
 from trainable.model import build_model
 from trainable.trial_data import TrialData
+from trainable.trial_record import metric_safe
+from trainable.user_class import is_reference
+from trainable.user_loss import check_loss
+
+OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
+"""Objectives that are made of objects; the others are made of pixels."""
 
 
 def check_search(config: SearchConfig, num_classes: int) -> None:
     """Check the points that a search may try.
 
     Every network of the space is built once, which also fetches the encoders' weights; every baseline and a random
-    point are resolved.
+    point are resolved; every loss of the user's own is tried on a small batch.
 
     Raises:
         InputError: Something would fail in every trial, or in all of one kind.
     """
     points = baseline_points(config.baselines, config.parsed_space)
     points.append(suggest_point(config.parsed_space, [], config.seed, 0))
-    for point in points:
-        _check_point(config, point)
+    losses = [_resolve(config, point).loss for point in points]
+    for loss in user_losses(config.parsed_space, losses):
+        check_loss(loss, num_classes)
     crops = crop_sizes(config.parsed_space)
     for model in model_configs(config.parsed_space):
         network = build_model(model, num_classes)
         for crop in crops:
-            _require_fit(network, model.architecture, crop)
+            _require_fit(network, model.architecture, crop, num_classes)
 
 
 def crop_sizes(space: Space) -> list[tuple[int, int]]:
@@ -51,53 +62,110 @@ def crop_sizes(space: Space) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def _require_fit(network: nn.Module, architecture: str, crop: tuple[int, int]) -> None:
+def _require_fit(network: nn.Module, architecture: str, crop: tuple[int, int], num_classes: int) -> None:
     """Some architectures pool by fixed steps and fail on small crops, long after they were built."""
     try:
-        network.eval()(torch.zeros(1, 3, *crop))
+        logits = network.eval()(torch.zeros(1, 3, *crop))
     except Exception as error:  # whatever the network raises
+        own = is_reference(architecture)
         raise InputError(
             f"data.crop must be a size that {architecture} can be trained on",
             f"{crop[0]}x{crop[1]}: {' '.join(str(error).split())[:200]}",
-            "Use larger crops, or leave this architecture out",
+            "Mend its forward, or use other crops" if own else "Use larger crops, or leave this architecture out",
         ) from error
-
-
-def check_objective(objective: Objective, data: TrialData) -> None:
-    """Check that the objective exists on dev.
-
-    Raises:
-        InputError: It would be undefined in every trial.
-    """
-    occurring = np.flatnonzero(data.cache.pixel_counts[list(data.splits.dev)].sum(axis=0) > 0)
-    if objective == "thing_miou" and not set(occurring.tolist()) & set(data.image_set.thing_labels):
-        things = [data.image_set.classes[label].name for label in data.image_set.thing_labels]
+    expected = (1, num_classes, *crop)
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
         raise InputError(
-            "objective thing_miou needs a thing class that occurs on dev",
-            f"things {', '.join(things)}, none of them on dev" if things else "an image set without things",
-            "Mark countable classes with `thing: true`, hold other scenes out for dev, or set objective=miou",
+            f"{architecture} must give logits (N, classes, H, W) = {expected} for an image of {crop[0]}x{crop[1]}",
+            tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__,
+            "Give it an output channel a class, and let it enlarge its output to the size of the image",
         )
 
 
+def check_objective(objectives: Sequence[str], data: TrialData) -> None:
+    """Check that the objectives exist on dev.
+
+    Raises:
+        InputError: One would be undefined in every trial; all of them are named.
+    """
+    on_dev = np.flatnonzero(data.cache.pixel_counts[list(data.splits.dev)].sum(axis=0) > 0).tolist()
+    problems = [_objective_problem(name, data.image_set, set(on_dev)) for name in objectives]
+    raise_all([problem for problem in problems if problem])
+
+
+def _objective_problem(objective: str, image_set: ImageSet, on_dev: set[int]) -> InputError | None:
+    kind, slash, class_name = objective.partition("/")
+    if slash:
+        return _class_problem(objective, kind, class_name, image_set, on_dev)
+    if kind.startswith("thing_") and not on_dev & set(image_set.thing_labels):
+        things = [image_set.classes[label].name for label in image_set.thing_labels]
+        return InputError(
+            f"objective {objective} needs a thing class that occurs on dev",
+            f"things {', '.join(things)}, none of them on dev" if things else "an image set without things",
+            "Mark countable classes with `thing: true`, hold other scenes out for dev, or set objective=miou",
+        )
+    return None
+
+
+def _class_problem(
+    objective: str, kind: str, class_name: str, image_set: ImageSet, on_dev: set[int]
+) -> InputError | None:
+    # A metric has its class's name in the characters that are safe for all trackers.
+    labels = {metric_safe(entry.name): label for label, entry in enumerate(image_set.classes)}
+    label = labels.get(metric_safe(class_name))
+    if label is None:
+        close = difflib.get_close_matches(class_name, labels, n=1)
+        return InputError(
+            f"objective {objective} must name a class of {image_set.name}",
+            class_name,
+            (f"Did you mean {kind}/{close[0]}? " if close else "") + f"The classes are {', '.join(labels)}",
+        )
+    if label not in on_dev:
+        rule = f"objective {objective} needs a class that occurs on dev"
+        return InputError(rule, f"no pixel of {class_name} there", "Hold other scenes out for dev, or choose another")
+    if kind in OBJECT_OBJECTIVES and label not in image_set.thing_labels:
+        return InputError(
+            f"objective {objective} counts objects and needs a thing class",
+            f"{class_name}, which is stuff",
+            f"Mark it with `thing: true` if it is countable, or use recall/{class_name}",
+        )
+    return None
+
+
 def model_configs(space: Space) -> list[ModelConfig]:
-    """All networks of a space."""
-    keys = [key for key in space.domains if key.startswith("model.")]
-    options: list[tuple[Value, ...]] = []
-    for key in keys:
-        match space.domains[key]:
-            case Fixed(value):
-                options.append((value,))
-            case Choice(values):
-                options.append(values)
-            case domain:
-                raise TypeError(f"{key} has no finite choice: {domain}")
-    names = [key.removeprefix("model.") for key in keys]
-    return [ModelConfig.model_validate(dict(zip(names, chosen, strict=True))) for chosen in product(*options)]
+    """All networks of a space; of a range its two ends."""
+    points: list[dict[str, Value]] = [{}]
+    for key, domain in space.domains.items():
+        if key.startswith("model."):
+            points = [further for point in points for further in _extend(point, key, values_of(domain))]
+    return [ModelConfig.model_validate(nested(point).get("model", {})) for point in points]
 
 
-def _check_point(config: SearchConfig, point: dict[str, Value]) -> None:
+def _extend(point: dict[str, Value], key: str, values: tuple[Value, ...]) -> list[dict[str, Value]]:
+    """The point with each of the values, or as it is where the key does not exist."""
+    return [point | {key: value} for value in values] if exists(key, point) else [point]
+
+
+def user_losses(space: Space, resolved: Sequence[LossConfig] = ()) -> list[LossConfig]:
+    """The user's own losses: all that the space names at the two ends of their options, and those resolved."""
+    names = [str(name) for name in values_of(space.domains.get("loss.name", Fixed("")))]
+    losses = [_at_end(space, name, end) for name in names if is_reference(name) for end in (0, -1)]
+    losses += [loss for loss in resolved if is_reference(loss.name)]
+    return [loss for place, loss in enumerate(losses) if loss not in losses[:place]]
+
+
+def _at_end(space: Space, name: str, end: int) -> LossConfig:
+    """A loss with the first or the last values of all its options."""
+    point: dict[str, Value] = {"loss.name": name}
+    for key, domain in space.domains.items():
+        if key.startswith(f"loss.{OPTIONS}") and exists(key, point):
+            point[key] = values_of(domain)[end]
+    return LossConfig.model_validate(nested(point)["loss"])
+
+
+def _resolve(config: SearchConfig, point: dict[str, Value]) -> TrialConfig:
     try:
-        trial_config(config, point)
+        return trial_config(config, point)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError("every point of the space must be a valid trial", point, message.rstrip(".")) from error

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from search.config import (
     NAME_PATTERN,
     BudgetConfig,
+    OneObjective,
     ResourcesConfig,
     SchedulerConfig,
     SearchConfig,
@@ -19,9 +20,9 @@ from search.config import (
 )
 from trainable.config import (
     DataConfig,
+    EvaluationConfig,
     LossConfig,
     ModelConfig,
-    Objective,
     OptimizerConfig,
     RuntimeConfig,
     Section,
@@ -52,12 +53,13 @@ class TrainConfig(Section):
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)] | None = None
     dataset: DatasetConfig
     storage: Annotated[str, Field(min_length=1)] = "runs"
-    objective: Objective = "miou"
+    objective: OneObjective = "miou"
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     data: DataConfig = DataConfig()
     budget: TrainBudgetConfig = TrainBudgetConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     resources: ResourcesConfig = ResourcesConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -80,6 +82,7 @@ class TrainConfig(Section):
             space=SpaceConfig(**self._sections()),
             budget=BudgetConfig(trials=1, max_epochs=self.budget.max_epochs, hours=self.budget.hours),
             scheduler=SchedulerConfig(grace_epochs=self.budget.max_epochs),
+            evaluation=self.evaluation,
             resources=self.resources,
             runtime=self.runtime,
             tracking=self.tracking,
@@ -94,15 +97,20 @@ class TrainConfig(Section):
             loss=self.loss,
             optimizer=self.optimizer,
             data=self.data,
+            evaluation=self.evaluation,
             objective=self.objective,
             max_epochs=self.budget.max_epochs,
             seed=self.seed,
         )
         values = trial.model_dump(mode="json", exclude={"runtime"})
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
-        architecture = re.sub(r"[^\w.-]", "-", self.model.architecture, flags=re.ASCII)[:40]
-        return f"train-{architecture}-{self.loss.name}-{digest}"
+        return f"train-{_in_a_name(self.model.architecture)}-{_in_a_name(self.loss.name)}-{digest}"
 
     def _sections(self) -> dict[str, dict[str, object]]:
         sections = {"model": self.model, "loss": self.loss, "optimizer": self.optimizer, "data": self.data}
         return {name: section.model_dump(exclude_none=True) for name, section in sections.items()}
+
+
+def _in_a_name(text: str) -> str:
+    """What a folder's name may hold of a text; of a class of the user's own, the class."""
+    return re.sub(r"[^\w.-]", "-", text.rpartition(":")[2], flags=re.ASCII)[:40]

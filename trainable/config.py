@@ -6,23 +6,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainable.dataset_config import DatasetConfig
+from trainable.loss_parameters import LOSS_DEFAULTS, REQUIRED_PARAMETERS, LossName, loss_parameters, owners
+from trainable.objectives import Objective
+from trainable.user_class import Option, is_reference
 
-LossName = Literal["cross_entropy", "focal", "dice", "iou", "tversky"]
+PixelTerm = Literal["cross_entropy", "focal"]
+RegionTerm = Literal["dice", "iou", "tversky"]
 GammaOn = Literal["class", "mean"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Objective = Literal["miou", "thing_miou", "worst_class_iou"]
-
-LOSS_PARAMETERS: dict[str, tuple[str, ...]] = {
-    "cross_entropy": (),
-    "focal": ("focal_gamma",),
-    "dice": (),
-    "iou": (),
-    "tversky": ("alpha", "beta", "gamma", "gamma_on"),
-}
-"""The parameters that exist under each loss; a loss refuses all others."""
-
-TVERSKY_DEFAULTS: dict[str, float | str] = {"gamma": 1.0, "gamma_on": "class"}
-"""What Tversky takes where its config does not say."""
 
 
 class Section(BaseModel):
@@ -35,64 +26,89 @@ class ModelConfig(Section):
     """The segmentation network.
 
     Attributes:
-        architecture: An architecture of segmentation_models_pytorch by its lower-case name.
+        architecture: An architecture of segmentation_models_pytorch by its lower-case name, or the user's own as
+            `package.module:Class`.
         encoder: An encoder of segmentation_models_pytorch, or `tu-NAME` for any of timm's.
         encoder_weights: `imagenet` (fetched once), `none`, or a path to a state dict of the encoder.
         output_stride: Encoder stride of the DeepLab family, stated because smp's defaults differ between
             DeepLabV3 (8) and DeepLabV3+ (16), which confounds their comparison; other architectures take none.
+        options: Keyword arguments of the user's own class.
     """
 
     architecture: str = "deeplabv3plus"
     encoder: str = "resnet34"
     encoder_weights: str = "imagenet"
     output_stride: Literal[8, 16] = 16
+    options: dict[str, Option] = {}
+
+    @model_validator(mode="after")
+    def _options_have_an_owner(self) -> Self:
+        if self.options and not is_reference(self.architecture):
+            raise ValueError(
+                f"model.options exists only under an architecture of your own (package.module:Class); "
+                f"got model.architecture {self.architecture}. Remove it"
+            )
+        return self
 
 
 class LossConfig(Section):
     """The training loss; parameters that the named loss does not have are refused.
 
     Attributes:
-        name: One of the five losses.
+        name: A built-in loss, or the user's own as `package.module:Class`.
+        pixel: The pixel term of a compound loss.
+        region: The region term of a compound loss.
+        region_weight: w in (1 - w) * pixel + w * region, in 0..1.
+        class_weight_power: p in class weights of (1 / frequency)^p, of the pixel losses and terms, in 0..1; 0: none.
         alpha: Tversky's weight of false negatives, >= 0.
         beta: Tversky's weight of false positives, >= 0.
         gamma: Exponent of the Tversky loss, > 0.
         gamma_on: Whether `gamma` is the exponent of each class's loss or of their mean.
         focal_gamma: Exponent of the focal loss, >= 0.
+        options: Keyword arguments of the user's own class.
     """
 
     name: LossName = "cross_entropy"
+    pixel: PixelTerm | None = None
+    region: RegionTerm | None = None
+    region_weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    class_weight_power: Annotated[float, Field(ge=0, le=1)] | None = None
     alpha: Annotated[float, Field(ge=0)] | None = None
     beta: Annotated[float, Field(ge=0)] | None = None
     gamma: Annotated[float, Field(gt=0)] | None = None
     gamma_on: GammaOn | None = None
     focal_gamma: Annotated[float, Field(ge=0)] | None = None
+    options: dict[str, Option] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_tversky(cls, given: Any) -> Any:
-        """Resolve the defaults that only Tversky has, so that its record shows them and no other's does."""
-        if not isinstance(given, dict) or given.get("name") != "tversky":
+    def _fill_defaults(cls, given: Any) -> Any:
+        """Resolve the defaults that the loss has, so that its record shows them and no other's does."""
+        if not isinstance(given, dict) or not isinstance(given.get("name", "cross_entropy"), str):
             return given
-        return given | {key: value for key, value in TVERSKY_DEFAULTS.items() if given.get(key) is None}
+        own = loss_parameters(given)
+        return given | {key: value for key, value in LOSS_DEFAULTS.items() if key in own and given.get(key) is None}
 
     @model_validator(mode="after")
     def _parameters_fit_the_loss(self) -> Self:
-        own = LOSS_PARAMETERS[self.name]
-        given = {key for key in type(self).model_fields if key != "name" and getattr(self, key) is not None}
+        values = self.model_dump(exclude_none=True)
+        own = loss_parameters(values)
+        given = {key for key, value in values.items() if key != "name" and value != {}}
         for key in sorted(given - set(own)):
-            owner = next(name for name, keys in LOSS_PARAMETERS.items() if key in keys)
-            raise ValueError(
-                f"loss.{key} exists only under {owner}; got loss.name {self.name}. Remove it, or set loss.name={owner}"
-            )
-        required = {"tversky": ("alpha", "beta"), "focal": ("focal_gamma",)}.get(self.name, ())
-        for key in required:
-            if key not in given:
-                raise ValueError(f"loss.name {self.name} needs loss.{key}; got none. Add --set loss.{key}=VALUE")
-        if self.name == "tversky" and not (self.alpha or 0) + (self.beta or 0) > 0:
+            raise ValueError(f"loss.{key} exists only under {owners(key)}; got {_said(values)}. Remove it")
+        for key in REQUIRED_PARAMETERS:
+            if key in own and key not in given:
+                raise ValueError(f"{_said(values)} needs loss.{key}; got none. Add --set loss.{key}=VALUE")
+        if "alpha" in own and not (self.alpha or 0) + (self.beta or 0) > 0:
             raise ValueError(
                 "loss.alpha + loss.beta must be above 0; got 0. With both at 0 every prediction is perfect: raise one"
             )
         return self
+
+
+def _said(loss: dict[str, Any]) -> str:
+    terms = f" of {loss['pixel']} and {loss['region']}" if loss["name"] == "compound" else ""
+    return f"loss.name {loss['name']}{terms}"
 
 
 class OptimizerConfig(Section):
@@ -118,6 +134,8 @@ class DataConfig(Section):
         crops_per_image: Crops drawn from each training image an epoch; raise it where images are few and large.
         rare_class_first: Probability that a crop is drawn class first (a class, then an image that has it, then
             a crop around it) instead of image first, in 0..1.
+        copy_paste: Probability that an object of a thing class, of some training image, is pasted into a crop,
+            in 0..1.
         scale_min: Smallest random magnification of the content of a crop.
         scale_max: Largest random magnification.
         horizontal_flip: Flip half of the crops left to right.
@@ -129,6 +147,7 @@ class DataConfig(Section):
     crop: str = "512x512"
     crops_per_image: Annotated[int, Field(ge=1)] = 1
     rare_class_first: Annotated[float, Field(ge=0, le=1)] = 0.0
+    copy_paste: Annotated[float, Field(ge=0, le=1)] = 0.0
     scale_min: Annotated[float, Field(gt=0, le=4)] = 0.75
     scale_max: Annotated[float, Field(gt=0, le=4)] = 1.5
     horizontal_flip: bool = True
@@ -176,12 +195,23 @@ class RuntimeConfig(Section):
     max_attempts: Annotated[int, Field(ge=1)] = 3
 
 
+class EvaluationConfig(Section):
+    """How a network is measured; the same in all trials of a search.
+
+    Attributes:
+        min_object_pixels: Connected components of a thing class that are smaller are no objects, neither true ones
+            that can be missed nor predicted ones that can be false alarms.
+    """
+
+    min_object_pixels: Annotated[int, Field(ge=1)] = 4
+
+
 class TrialConfig(Section):
     """Everything that decides what a trial computes.
 
     Attributes:
         max_epochs: Epochs of a trial that is not stopped early; also the length of the cosine schedule.
-        objective: The metric whose running best is the objective.
+        objective: The metric whose running best is the objective, and whose best epoch is kept.
         seed: Initial weights, data order and augmentation: trials of a search share it (common random numbers).
     """
 
@@ -190,6 +220,7 @@ class TrialConfig(Section):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     data: DataConfig = DataConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     objective: Objective = "miou"
     max_epochs: Annotated[int, Field(ge=1)] = 30

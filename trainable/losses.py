@@ -1,4 +1,4 @@
-"""The losses of the search: two over pixels (cross entropy, focal) and three over regions (Dice, IoU, Tversky).
+"""The losses of the search: two over pixels (cross entropy, focal), three over regions (Dice, IoU, Tversky), compounds.
 
 Every loss is called as `loss(logits_NCHW, target_NHW)` and returns a float32 scalar:
 
@@ -18,15 +18,27 @@ from torch import Tensor, nn
 
 from trainable.soft_counts import (
     GammaOn,
+    Labels,
     SoftCounts,
+    at_labels,
     check_shapes,
+    count_probabilities,
     power,
     soft_counts,
     split_ignored,
     tversky_loss_from_counts,
 )
 
-__all__ = ["CrossEntropyLoss", "DiceLoss", "FocalLoss", "IoULoss", "PixelLoss", "RegionLoss", "TverskyLoss"]
+__all__ = [
+    "CompoundLoss",
+    "CrossEntropyLoss",
+    "DiceLoss",
+    "FocalLoss",
+    "IoULoss",
+    "PixelLoss",
+    "RegionLoss",
+    "TverskyLoss",
+]
 
 ClassWeights = Sequence[float] | Tensor
 
@@ -59,16 +71,24 @@ class PixelLoss(nn.Module):
             ValueError: If a shape, a dtype, the number of weights or (on the CPU) a label is wrong.
         """
         check_shapes(logits_NCHW, target_NHW)
-        self._check_number_of_weights(logits_NCHW.shape[1])
-        label_NHW, valid_NHW = split_ignored(target_NHW, logits_NCHW.shape[1], self.ignore_index)
+        self.check_number_of_weights(logits_NCHW.shape[1])
+        labels = split_ignored(target_NHW, logits_NCHW.shape[1], self.ignore_index)
         with torch.autocast(logits_NCHW.device.type, enabled=False):
-            loss_NHW = self._pixel_losses(logits_NCHW.float(), label_NHW)
-            if valid_NHW is None:
-                return loss_NHW.sum() / max(loss_NHW.numel(), 1)
-            return torch.where(valid_NHW, loss_NHW, 0.0).sum() / valid_NHW.sum().clamp(min=1)
+            return self.loss_from_log_p(at_labels(logits_NCHW.float().log_softmax(dim=1), labels), labels)
 
-    def _pixel_losses(self, logits_NCHW: Tensor, label_NHW: Tensor) -> Tensor:
-        log_p_NHW = logits_NCHW.log_softmax(dim=1).gather(1, label_NHW[:, None])[:, 0]
+    def loss_from_log_p(self, log_p_NHW: Tensor, labels: Labels) -> Tensor:
+        """Compute the loss of log p_t, float32, differentiable by it.
+
+        Args:
+            log_p_NHW: Logarithm of the probability of each pixel's label (`at_labels` of a log-softmax).
+            labels: The target, as `split_ignored` gives it.
+        """
+        loss_NHW = self._pixel_losses(log_p_NHW, labels.label)
+        if labels.valid is None:
+            return loss_NHW.sum() / max(loss_NHW.numel(), 1)
+        return torch.where(labels.valid, loss_NHW, 0.0).sum() / labels.valid.sum().clamp(min=1)
+
+    def _pixel_losses(self, log_p_NHW: Tensor, label_NHW: Tensor) -> Tensor:
         loss_NHW = -log_p_NHW
         if self.gamma > 0:
             loss_NHW = power(1 - log_p_NHW.exp(), self.gamma) * loss_NHW
@@ -76,7 +96,12 @@ class PixelLoss(nn.Module):
             loss_NHW = self.class_weights.float()[label_NHW] * loss_NHW
         return loss_NHW
 
-    def _check_number_of_weights(self, num_classes: int) -> None:
+    def check_number_of_weights(self, num_classes: int) -> None:
+        """Refuse logits of another number of channels than there are weights.
+
+        Raises:
+            ValueError: They differ.
+        """
         if self.class_weights is not None and len(self.class_weights) != num_classes:
             raise ValueError(
                 f"class_weights must have one weight for each of the {num_classes} channels of the logits; "
@@ -272,6 +297,70 @@ class TverskyLoss(RegionLoss):
         ignore_index: int | None = None,
     ) -> None:
         super().__init__(alpha=alpha, beta=beta, gamma=gamma, gamma_on=gamma_on, ignore_index=ignore_index)
+
+
+class CompoundLoss(nn.Module):
+    """A pixel loss and a region loss together: (1 - w) * pixel + w * region.
+
+    Ma et al. 2021 ("Loss odyssey in medical image segmentation") compared twenty losses on four tasks: none was best on
+    all, and compounds of Dice with another term were the most robust. The pixel term has a gradient at every pixel from
+    the first step on; the region term weighs every class alike, however few its pixels are.
+
+    The terms share one log-softmax, so that a compound does not cost what both cost apart.
+
+    Args:
+        pixel: The term over pixels.
+        region: The term over regions, with the `ignore_index` of the other.
+        region_weight: w, in 0..1.
+
+    Attributes:
+        pixel: As given. A whole batch's value is the mean of its parts', weighted by their valid pixels.
+        region: As given. A whole batch's value is that of its parts' summed counts; see `RegionLoss`.
+
+    Raises:
+        ValueError: If the weight is out of its range, a term is of the wrong kind, or the terms ignore other labels.
+    """
+
+    def __init__(self, *, pixel: PixelLoss, region: RegionLoss, region_weight: float) -> None:
+        super().__init__()
+        _check(isinstance(pixel, PixelLoss), "pixel must be a PixelLoss", pixel, "Use CrossEntropyLoss or FocalLoss")
+        _check(isinstance(region, RegionLoss), "region must be a RegionLoss", region, "Use DiceLoss or TverskyLoss")
+        _check(0 <= region_weight <= 1, "region_weight must be in 0..1", region_weight, "Try 0.5")
+        ignored = (pixel.ignore_index, region.ignore_index)
+        rule = "pixel and region must have the same ignore_index"
+        _check(ignored[0] == ignored[1], rule, f"{ignored[0]} and {ignored[1]}", "Give both the label that is ignored")
+        self.pixel = pixel
+        self.region = region
+        self.region_weight = region_weight
+
+    def forward(self, logits_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
+        """Compute the loss of a batch; see the module's docstring for shapes and dtypes.
+
+        Raises:
+            ValueError: If a shape, a dtype, the number of weights or (on the CPU) a label is wrong.
+        """
+        pixel, counts = self.terms(logits_NCHW, target_NHW)
+        return (1 - self.region_weight) * pixel + self.region_weight * self.region.loss_from_counts(counts)
+
+    def terms(self, logits_NCHW: Tensor, target_NHW: Tensor) -> tuple[Tensor, SoftCounts]:
+        """Compute what the terms are made of: the pixel loss and the soft counts, of a batch or a part of one.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        check_shapes(logits_NCHW, target_NHW)
+        self.pixel.check_number_of_weights(logits_NCHW.shape[1])
+        labels = split_ignored(target_NHW, logits_NCHW.shape[1], self.pixel.ignore_index)
+        with torch.autocast(logits_NCHW.device.type, enabled=False):
+            log_p_NCHW = logits_NCHW.float().log_softmax(dim=1)
+            true_log_p_NHW = at_labels(log_p_NCHW, labels)
+            pixel = self.pixel.loss_from_log_p(true_log_p_NHW, labels)
+            # exp of the gathered values, and not a second gather: its gradient is a tensor of the logits' size.
+            return pixel, count_probabilities(log_p_NCHW.exp(), true_log_p_NHW.exp(), labels)
+
+    def extra_repr(self) -> str:
+        """Show the hyperparameters."""
+        return f"region_weight={self.region_weight}"
 
 
 def _check(holds: bool, rule: str, value: object, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""The segmentation networks: architectures and encoders of segmentation_models_pytorch by name."""
+"""The segmentation networks: those of segmentation_models_pytorch by name, and classes of the user's own."""
 
 import inspect
 import pickle
@@ -13,6 +13,7 @@ from torch import nn
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
+from trainable.user_class import construct, in_one_line, is_reference, load_class
 
 ARCHITECTURES: Final[dict[str, Any]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
 """Architecture classes by the name that a config uses."""
@@ -20,6 +21,9 @@ ARCHITECTURES: Final[dict[str, Any]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
 
 def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
     """Build the network; random weights come from torch's global generator.
+
+    A class of the user's own is made with `num_classes`, its options, and those of `encoder`, `encoder_weights` and
+    `output_stride` that its constructor takes; whether these mean anything is up to it.
 
     Args:
         config: What to build.
@@ -33,6 +37,8 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
         InputError: An unknown name, weights that cannot be had, or a combination that the library refuses.
     """
     check_names(config)
+    if is_reference(config.architecture):
+        return _create_own(config, num_classes)
     model = _create(config, num_classes)
     if config.encoder_weights not in ("imagenet", "none"):
         _load_encoder(model, Path(config.encoder_weights), config.encoder)
@@ -43,11 +49,16 @@ def check_names(config: ModelConfig) -> None:
     """Check the names of a model config without building anything.
 
     Raises:
-        InputError: An unknown architecture or encoder, or a weights file that is not there.
+        InputError: An unknown architecture or encoder, a weights file that is not there, or a class of the user's own
+            that cannot be had or is no module.
     """
+    if is_reference(config.architecture):
+        _require_module(config.architecture)
+        return
     if config.architecture not in ARCHITECTURES:
         raise InputError(
-            "model.architecture must be an architecture of segmentation_models_pytorch",
+            "model.architecture must be an architecture of segmentation_models_pytorch, or your own as "
+            "package.module:Class",
             repr(config.architecture),
             f"Choose one of {', '.join(ARCHITECTURES)}",
         )
@@ -63,6 +74,22 @@ def check_names(config: ModelConfig) -> None:
             repr(config.encoder_weights),
             "Give the path of an existing file, or set it to none to train from random weights",
         )
+
+
+def _require_module(architecture: str) -> None:
+    found = load_class(architecture)
+    if not issubclass(found, nn.Module):
+        raise InputError(
+            f"{architecture} must be a torch.nn.Module",
+            f"a class derived from {', '.join(base.__name__ for base in found.__bases__)}",
+            "Derive it from torch.nn.Module and define forward(images_NCHW) -> logits_NCHW",
+        )
+
+
+def _create_own(config: ModelConfig, num_classes: int) -> nn.Module:
+    offered = {name: getattr(config, name) for name in ("encoder", "encoder_weights", "output_stride")}
+    model: nn.Module = construct(config.architecture, config.options | {"num_classes": num_classes}, offered)
+    return model
 
 
 def _encoder_exists(name: str) -> bool:
@@ -116,7 +143,7 @@ def _short(error: Exception) -> str:
     """The error in one line; torch's own words on a refused pickle advise to execute it."""
     if isinstance(error, pickle.UnpicklingError):
         return "it holds something else than weights, or is damaged"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return in_one_line(error)
 
 
 def _load_encoder(model: nn.Module, path: Path, encoder: str) -> None:

@@ -118,19 +118,32 @@ def soft_counts(logits_NCHW: Tensor, target_NHW: Tensor, ignore_index: int | Non
         ValueError: If a shape, a dtype or (on the CPU) a label is wrong.
     """
     check_shapes(logits_NCHW, target_NHW)
-    label_NHW, valid_NHW = split_ignored(target_NHW, logits_NCHW.shape[1], ignore_index)
+    labels = split_ignored(target_NHW, logits_NCHW.shape[1], ignore_index)
     with torch.autocast(logits_NCHW.device.type, enabled=False):
         probability_NCHW = logits_NCHW.float().softmax(dim=1)
-        if valid_NHW is not None:
-            probability_NCHW = probability_NCHW * valid_NHW[:, None]
-        return _count(probability_NCHW, label_NHW, valid_NHW)
+        return count_probabilities(probability_NCHW, at_labels(probability_NCHW, labels), labels)
 
 
-def _count(probability_NCHW: Tensor, label_NHW: Tensor, valid_NHW: Tensor | None) -> SoftCounts:
-    """Count probabilities that are already 0 where ignored."""
+def at_labels(value_NCHW: Tensor, labels: Labels) -> Tensor:
+    """Each pixel's value in the channel of its label, (N, H, W); of channel 0 where ignored."""
+    return value_NCHW.gather(1, labels.label[:, None])[:, 0]
+
+
+def count_probabilities(probability_NCHW: Tensor, true_probability_NHW: Tensor, labels: Labels) -> SoftCounts:
+    """The second half of `soft_counts`, for whoever has the probabilities already.
+
+    Args:
+        probability_NCHW: Softmax of the logits, float32.
+        true_probability_NHW: `at_labels` of it: given apart because a caller may have it from somewhere cheaper.
+        labels: The target, as `split_ignored` gives it.
+    """
+    label_NHW, valid_NHW = labels
     num_classes = probability_NCHW.shape[1]
-    true_probability_NHW = probability_NCHW.gather(1, label_NHW[:, None])[:, 0]
-    one_NHW = torch.ones_like(true_probability_NHW) if valid_NHW is None else valid_NHW.to(true_probability_NHW.dtype)
+    one_NHW = torch.ones_like(true_probability_NHW)
+    if valid_NHW is not None:
+        one_NHW = valid_NHW.to(true_probability_NHW.dtype)
+        probability_NCHW = probability_NCHW * valid_NHW[:, None]
+        true_probability_NHW = true_probability_NHW * valid_NHW
     tp = _sum_by_label(true_probability_NHW, label_NHW, num_classes)
     pixels = _sum_by_label(one_NHW, label_NHW, num_classes)
     predicted = probability_NCHW.sum(dim=(0, 2, 3))

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.conductor import trial_config
 from search.config import SearchConfig
 from search.config_file import load_search_config
 from search.sampler import suggest_point
+from search.search_program import trial_config
 from trainable.config import TrialConfig
 
 names = st.text(string.ascii_letters + string.digits, min_size=1, max_size=1).flatmap(

@@ -1,11 +1,13 @@
 """What must hold of the losses for any logits, target and parameters."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.losses import CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.class_weights import MAX_RATIO, class_weights
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.soft_counts import soft_counts
 
 IGNORED = 255
@@ -63,6 +65,28 @@ def test_focal_at_gamma_0_is_cross_entropy(batch, weighted):
     weights = [0.5 + c for c in range(batch[0].shape[1])] if weighted else None
     focal = FocalLoss(gamma=0.0, class_weights=weights, ignore_index=IGNORED)
     assert_same(focal, CrossEntropyLoss(class_weights=weights, ignore_index=IGNORED), batch)
+
+
+@untimed
+@given(batches(), parameters, st.floats(0, 1))
+def test_a_compound_is_the_weighted_sum_of_its_terms(batch, parameters, region_weight):
+    pixel = FocalLoss(gamma=1.5, ignore_index=IGNORED)
+    region = TverskyLoss(ignore_index=IGNORED, **parameters)
+    compound = CompoundLoss(pixel=pixel, region=region, region_weight=region_weight)
+    assert_same(compound, lambda *b: (1 - region_weight) * pixel(*b) + region_weight * region(*b), batch)
+
+
+@untimed
+@given(st.lists(st.integers(0, 10**13), min_size=2, max_size=20).filter(any), st.floats(0.01, 1))
+def test_class_weights_are_bounded_ordered_and_1_on_average(counts, power):
+    counts = np.array(counts, dtype=np.int64)
+    weights = np.array(class_weights(counts, power))
+    assert (weights > 0).all()
+    assert weights.max() / weights.min() <= MAX_RATIO * (1 + 1e-9)
+    assert np.average(weights, weights=counts) == pytest.approx(1.0)
+    occurring = counts > 0
+    rarest_first = weights[occurring][np.argsort(counts[occurring])]
+    assert (np.diff(rarest_first) <= 1e-12 * weights.max()).all()
 
 
 @untimed

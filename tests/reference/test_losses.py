@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainable.losses import CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.class_weights import MAX_RATIO, class_weights
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.soft_counts import soft_counts, tversky_loss_from_counts
 
 IGNORED = 255
@@ -56,6 +57,19 @@ def naive_tversky_loss(logits, target, ignore_index, alpha, beta, gamma=1.0, gam
     if gamma_on == "mean":
         return (sum(losses) / len(losses)) ** gamma
     return sum(loss**gamma for loss in losses if loss > 0) / len(losses)
+
+
+def naive_compound_loss(logits, target, ignore_index, region_weight, pixel, region):
+    pixel_value = naive_pixel_loss(logits, target, ignore_index, **pixel)
+    return (1 - region_weight) * pixel_value + region_weight * naive_tversky_loss(
+        logits, target, ignore_index, **region
+    )
+
+
+def naive_class_weights(counts, power):
+    raw = [min((max(counts) / count) ** power, MAX_RATIO) if count else 1.0 for count in counts]
+    mean = sum(count * weight for count, weight in zip(counts, raw, strict=True)) / sum(counts)
+    return [weight / mean for weight in raw]
 
 
 def naive_gradient(naive_loss, logits, step=1e-5):
@@ -106,6 +120,15 @@ CASES = [
     "one class at zero loss",
 ]
 
+
+def compound(*, region_weight, pixel, region, ignore_index):
+    """The loss whose definition is `naive_compound_loss`."""
+    weights = {"class_weights" if key == "weights" else key: value for key, value in pixel.items()}
+    pixel_loss = FocalLoss(**{"gamma": 0.0} | weights, ignore_index=ignore_index)
+    region_loss = TverskyLoss(**region, ignore_index=ignore_index)
+    return CompoundLoss(pixel=pixel_loss, region=region_loss, region_weight=region_weight)
+
+
 LOSSES = {
     "cross entropy": (CrossEntropyLoss, naive_pixel_loss, {}),
     "weighted cross entropy": (CrossEntropyLoss, naive_pixel_loss, {"weights": WEIGHTS}),
@@ -122,6 +145,29 @@ LOSSES = {
     "class gamma < 1": (TverskyLoss, naive_tversky_loss, {"alpha": 0.3, "beta": 0.9, "gamma": 0.6}),
     "mean gamma": (TverskyLoss, naive_tversky_loss, {"alpha": 0.7, "beta": 0.2, "gamma": 1.7, "gamma_on": "mean"}),
     "mean gamma < 1": (TverskyLoss, naive_tversky_loss, {"alpha": 0.3, "beta": 0.9, "gamma": 0.6, "gamma_on": "mean"}),
+    "compound": (
+        compound,
+        naive_compound_loss,
+        {"region_weight": 0.3, "pixel": {"weights": WEIGHTS}, "region": {"alpha": 0.5, "beta": 0.5}},
+    ),
+    "compound of focal and class gamma": (
+        compound,
+        naive_compound_loss,
+        {
+            "region_weight": 0.85,
+            "pixel": {"gamma": 1.7, "weights": WEIGHTS},
+            "region": {"alpha": 0.8, "beta": 0.15, "gamma": 1.4},
+        },
+    ),
+    "compound of focal and mean gamma": (
+        compound,
+        naive_compound_loss,
+        {
+            "region_weight": 0.6,
+            "pixel": {"gamma": 0.4},
+            "region": {"alpha": 0.3, "beta": 0.9, "gamma": 0.6, "gamma_on": "mean"},
+        },
+    ),
 }
 
 
@@ -272,6 +318,33 @@ def test_two_passes_over_parts_give_the_whole_batchs_gradient():
     for part, labels in zip(parts, target.split(1), strict=True):
         torch.stack(loss.soft_counts(part, labels)).backward(total.grad)
     torch.testing.assert_close(torch.cat([part.grad for part in parts]), whole.grad)
+
+
+def test_two_passes_over_parts_give_the_whole_batchs_gradient_of_a_compound():
+    logits, target = map(torch.as_tensor, make_batch("ignored"))
+    loss = build("compound of focal and class gamma")[0]
+    whole = logits.float().requires_grad_()
+    loss(whole, target).backward()
+
+    parts = list(zip([part.requires_grad_() for part in logits.float().split(1)], target.split(1), strict=True))
+    with torch.no_grad():
+        total = torch.stack([torch.stack(loss.terms(*part)[1]) for part in parts]).sum(dim=0).requires_grad_()
+    loss.region.loss_from_counts(type(loss.terms(whole, target)[1])(*total)).backward()
+    for part, labels in parts:
+        pixel, counts = loss.terms(part, labels)
+        share = (labels != IGNORED).sum() / (target != IGNORED).sum()
+        region = (torch.stack(counts) * total.grad).sum()
+        ((1 - loss.region_weight) * share * pixel + loss.region_weight * region).backward()
+    torch.testing.assert_close(torch.cat([part.grad for part, _ in parts]), whole.grad)
+
+
+@pytest.mark.parametrize("power", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "counts", [[700, 40, 3000, 9], [5, 0, 800, 0], [10**12, 1, 10**9, 0], [3, 3, 3]], ids=lambda counts: str(counts)
+)
+def test_class_weights_match_the_definition(counts, power):
+    weights = class_weights(np.array(counts, dtype=np.int64), power)
+    np.testing.assert_allclose(weights, naive_class_weights(counts, power), rtol=1e-12)
 
 
 def test_nothing_predicted_where_misses_are_free_is_full_loss():

@@ -3,10 +3,39 @@
 import pytest
 
 from search.baselines import baseline_points
-from search.space import parse_space
+from search.space_parsing import parse_space
 from trainable.errors import InputError
 
 LOSSES = ["cross_entropy", "focal", "dice", "iou", "tversky"]
+
+
+STRONG = {
+    "model": {"architecture": ["unet", "fpn"]},
+    "loss": {
+        "name": ["cross_entropy", "dice", "focal", "tversky", "compound"],
+        "pixel": ["focal", "cross_entropy"],
+        "region": ["tversky", "dice"],
+        "region_weight": {"low": 0.1, "high": 0.9},
+        "class_weight_power": {"low": 0.0, "high": 1.0},
+        "focal_gamma": {"low": 0.5, "high": 3.0},
+        "alpha": {"low": 0.1, "high": 1.0},
+        "beta": {"low": 0.1, "high": 1.0},
+        "gamma": {"low": 0.5, "high": 2.0},
+    },
+    "data": {"copy_paste": {"low": 0.0, "high": 0.5}},
+}
+
+
+def strong_space(**loss):
+    return parse_space(STRONG | {"loss": STRONG["loss"] | loss})
+
+
+def losses(points, architecture="unet"):
+    return [
+        {key.removeprefix("loss."): value for key, value in point.items() if key.startswith("loss.")}
+        for point in points
+        if point["model.architecture"] == architecture
+    ]
 
 
 def space(**optimizer):
@@ -42,6 +71,78 @@ def test_the_seeds_fifteen_with_its_settings():
 
 def test_a_fixed_key_stays_fixed():
     assert {p["optimizer.learning_rate"] for p in baseline_points("seed", space(learning_rate=0.005))} == {0.005}
+
+
+def test_the_seed_takes_a_compound_as_cross_entropy_and_dice():
+    points = baseline_points("seed", strong_space())
+    assert len(points) == 2 * 5
+    (compound,) = [loss for loss in losses(points) if loss["name"] == "compound"]
+    assert compound == {
+        "name": "compound",
+        "pixel": "cross_entropy",
+        "region": "dice",
+        "region_weight": 0.5,
+        "class_weight_power": 0.0,
+    }
+    assert {point["data.copy_paste"] for point in points} == {0.0}
+
+
+def test_the_strong_ones_are_what_the_field_holds_against_rare_classes():
+    points = baseline_points("strong", strong_space())
+    assert losses(points, "unet") == losses(points, "fpn")
+    assert losses(points) == [
+        {"name": "cross_entropy", "class_weight_power": 0.5},
+        {
+            "name": "compound",
+            "pixel": "cross_entropy",
+            "region": "dice",
+            "region_weight": 0.5,
+            "class_weight_power": 0.0,
+        },
+        {"name": "focal", "class_weight_power": 0.0, "focal_gamma": 2.0},
+        {"name": "tversky", "alpha": 0.7, "beta": 0.3, "gamma": 1.0},
+    ]
+
+
+def test_the_strong_ones_do_with_what_is_fixed_or_left_to_its_default():
+    given = STRONG["loss"] | {"class_weight_power": 0.25, "focal_gamma": 1.5, "pixel": "focal"}
+    sections = {"loss": {key: given[key] for key in given if key not in ("region", "region_weight", "gamma")}}
+    points = baseline_points("strong", parse_space(sections))
+    assert points == [
+        {"loss.name": "cross_entropy", "loss.class_weight_power": 0.25},
+        {"loss.name": "compound", "loss.pixel": "focal", "loss.class_weight_power": 0.25, "loss.focal_gamma": 1.5},
+        {"loss.name": "focal", "loss.class_weight_power": 0.25, "loss.focal_gamma": 1.5},
+        {"loss.name": "tversky", "loss.alpha": 0.7, "loss.beta": 0.3},
+    ]
+
+
+WITHOUT_COMPOUND = {key: STRONG["loss"][key] for key in ("alpha", "beta", "gamma", "focal_gamma")}
+WITHOUT_WEIGHTS = {key: value for key, value in STRONG["loss"].items() if key != "class_weight_power"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            WITHOUT_COMPOUND | {"name": ["focal", "tversky"]},
+            r"baselines: strong needs .* in space\.loss\.name; got no cross_entropy, compound\. "
+            r"Add cross_entropy and compound to space\.loss\.name",
+        ),
+        (WITHOUT_WEIGHTS, r"needs a space\.loss\.class_weight_power above 0.*; got none\. Write class_weight_power: "),
+        (WITHOUT_WEIGHTS | {"class_weight_power": 0.0}, r"needs a space\.loss\.class_weight_power above 0.*; got 0\. "),
+        (
+            STRONG["loss"] | {"class_weight_power": {"low": 0.6, "high": 1.0}},
+            r"strong must lie in the space.*class_weight_power is 0\.6\.\.1\.0; got loss.class_weight_power=0\.5",
+        ),
+        (
+            STRONG["loss"] | {"region": ["iou", "tversky"]},
+            r"space\.loss\.region is one of .*; got loss\.region=dice\. Widen space\.loss\.region",
+        ),
+    ],
+)
+def test_a_space_that_lacks_a_strong_one_is_told_which_key_to_add(loss, message):
+    with pytest.raises(InputError, match=message):
+        baseline_points("strong", parse_space({"loss": loss}))
 
 
 def test_none_is_none():

@@ -1,16 +1,29 @@
 """One suite for every loss: a new one costs a line in LOSSES."""
 
 import copy
+import functools
 import pickle
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from trainable.losses import CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 IGNORED = 255
 WEIGHTS = [0.5, 2.0, 1.0, 4.0]
+
+
+def cross_entropy_and_dice(*, region_weight, class_weights=None, ignore_index=None):
+    pixel = CrossEntropyLoss(class_weights=class_weights, ignore_index=ignore_index)
+    return CompoundLoss(pixel=pixel, region=DiceLoss(ignore_index=ignore_index), region_weight=region_weight)
+
+
+def focal_and_tversky(*, gamma, alpha, beta, gamma_on="class", region_weight, ignore_index=None):
+    region = TverskyLoss(alpha=alpha, beta=beta, gamma=1.3, gamma_on=gamma_on, ignore_index=ignore_index)
+    pixel = FocalLoss(gamma=gamma, class_weights=WEIGHTS, ignore_index=ignore_index)
+    return CompoundLoss(pixel=pixel, region=region, region_weight=region_weight)
+
 
 LOSSES = [
     (CrossEntropyLoss, {}),
@@ -22,17 +35,30 @@ LOSSES = [
     (TverskyLoss, {"alpha": 0.7, "beta": 0.2}),
     (TverskyLoss, {"alpha": 0.7, "beta": 0.2, "gamma": 0.6}),
     (TverskyLoss, {"alpha": 0.7, "beta": 0.2, "gamma": 1.5, "gamma_on": "mean"}),
+    (cross_entropy_and_dice, {"region_weight": 0.3}),
+    (cross_entropy_and_dice, {"region_weight": 0.8, "class_weights": WEIGHTS}),
+    (focal_and_tversky, {"region_weight": 0.6, "gamma": 2.0, "alpha": 0.7, "beta": 0.2}),
+    (focal_and_tversky, {"region_weight": 1.0, "gamma": 0.5, "alpha": 0.7, "beta": 0.2, "gamma_on": "mean"}),
 ]
 
 
 @pytest.fixture(
     params=LOSSES, ids=lambda entry: "-".join([entry[0].__name__, *(f"{k}={v}" for k, v in entry[1].items())])
 )
-def loss(request):
-    loss_class, parameters = request.param
-    built = loss_class(ignore_index=IGNORED, **parameters)
-    built.test_parameters = parameters
-    return built
+def entry(request):
+    return request.param
+
+
+@pytest.fixture
+def build(entry):
+    """Builds the loss anew: `build(ignore_index=...)`."""
+    constructor, parameters = entry
+    return functools.partial(constructor, **parameters)
+
+
+@pytest.fixture
+def loss(build):
+    return build(ignore_index=IGNORED)
 
 
 @pytest.fixture
@@ -90,16 +116,16 @@ def test_nothing_but_ignored_pixels_is_zero_with_zero_gradient(loss, logits):
     assert (gradient_of(loss, logits, target) == 0).all()
 
 
-def test_ignoring_is_optional(loss, logits, target):
-    every_pixel = type(loss)(**loss.test_parameters)
+def test_ignoring_is_optional(build, loss, logits, target):
+    every_pixel = build()
     valid = target.where(target != IGNORED, 0)
     torch.testing.assert_close(every_pixel(logits, valid), loss(logits, valid))
     with pytest.raises(ValueError, match=r"in 0\.\.3 or be ignore_index \(None\); got 255"):
         every_pixel(logits, target)
 
 
-def test_an_ignored_class_is_like_an_ignored_label(loss, logits, target):
-    ignoring_two = type(loss)(ignore_index=2, **loss.test_parameters)
+def test_an_ignored_class_is_like_an_ignored_label(build, loss, logits, target):
+    ignoring_two = build(ignore_index=2)
     torch.testing.assert_close(
         ignoring_two(logits, target.where(target != IGNORED, 2)), loss(logits, target.where(target != 2, IGNORED))
     )
@@ -148,9 +174,9 @@ def test_the_host_never_waits_for_the_device(loss):
             value.item()
 
 
-def test_repr_shows_the_hyperparameters(loss):
+def test_repr_shows_the_hyperparameters(entry, loss):
     shown = repr(loss)
-    for name, value in loss.test_parameters.items():
+    for name, value in entry[1].items():
         if name == "class_weights":
             assert "class_weights=[0.5, 2, 1, 4]" in shown
         else:
@@ -158,11 +184,9 @@ def test_repr_shows_the_hyperparameters(loss):
     assert f"ignore_index={IGNORED}" in shown
 
 
-def test_state_dict_roundtrip(loss, logits, target):
-    parameters = dict(loss.test_parameters)
-    if "class_weights" in parameters:
-        parameters["class_weights"] = [1.0] * 4
-    other = type(loss)(ignore_index=IGNORED, **parameters)
+def test_state_dict_roundtrip(entry, build, loss, logits, target):
+    other_weights = {"class_weights": [1.0] * 4} if "class_weights" in entry[1] else {}
+    other = build(ignore_index=IGNORED, **other_weights)
     other.load_state_dict(loss.state_dict())
     assert torch.equal(other(logits, target), loss(logits, target))
     assert list(loss.parameters()) == []
@@ -173,9 +197,9 @@ def test_copies_and_pickles(loss, logits, target):
         assert torch.equal(other(logits, target), loss(logits, target))
 
 
-def test_arguments_are_keyword_only(loss):
+def test_arguments_are_keyword_only(entry, loss):
     with pytest.raises(TypeError, match="positional argument"):
-        type(loss)(*loss.test_parameters.values(), IGNORED)
+        type(loss)(*entry[1].values(), IGNORED)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +226,7 @@ def test_integer_logits_are_refused(loss, target):
 
 
 TVERSKY = {"alpha": 0.7, "beta": 0.3}
+COMPOUND = {"pixel": CrossEntropyLoss(), "region": DiceLoss(), "region_weight": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +246,12 @@ TVERSKY = {"alpha": 0.7, "beta": 0.3}
         (CrossEntropyLoss, {"class_weights": []}, r"got shape \(0,\)"),
         (CrossEntropyLoss, {"class_weights": [1.0, 0.0, 2.0]}, r"positive finite numbers.*got \[0\.0\]"),
         (FocalLoss, {"gamma": 1, "class_weights": [1.0, float("nan")]}, r"got \[nan\]"),
+        (CompoundLoss, COMPOUND | {"region_weight": 1.1}, r"region_weight must be in 0\.\.1; got 1\.1\. Try 0\.5"),
+        (CompoundLoss, COMPOUND | {"region_weight": -0.1}, r"region_weight must be in 0\.\.1; got -0\.1"),
+        (CompoundLoss, COMPOUND | {"region_weight": float("nan")}, r"region_weight must be in 0\.\.1; got nan"),
+        (CompoundLoss, COMPOUND | {"pixel": DiceLoss()}, "pixel must be a PixelLoss; got DiceLoss"),
+        (CompoundLoss, COMPOUND | {"region": CrossEntropyLoss()}, "region must be a RegionLoss; got CrossEntropyLoss"),
+        (CompoundLoss, COMPOUND | {"region": DiceLoss(ignore_index=7)}, "the same ignore_index; got None and 7"),
     ],
 )
 def test_wrong_hyperparameters_are_refused(loss_class, parameters, message):
@@ -230,7 +261,11 @@ def test_wrong_hyperparameters_are_refused(loss_class, parameters, message):
 
 @pytest.mark.parametrize(
     "loss",
-    [CrossEntropyLoss(class_weights=[1, 2]), FocalLoss(gamma=1, class_weights=[1, 2])],
+    [
+        CrossEntropyLoss(class_weights=[1, 2]),
+        FocalLoss(gamma=1, class_weights=[1, 2]),
+        cross_entropy_and_dice(region_weight=0.4, class_weights=[1, 2]),
+    ],
     ids=lambda loss: repr(loss),
 )
 def test_wrong_number_of_weights_is_refused(loss, logits):

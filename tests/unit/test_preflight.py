@@ -1,12 +1,14 @@
 """What would fail in every trial fails before any."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from search.config import SearchConfig
 from search.preflight import check_objective, check_search, model_configs
-from search.space import parse_space
+from search.space_parsing import parse_space
 from trainable.dataset_config import DatasetConfig
 from trainable.errors import InputError
 from trainable.trial_data import open_trial_data
@@ -60,9 +62,55 @@ def test_a_network_that_cannot_be_built_is_refused(model, message):
 
 def test_thing_miou_needs_a_thing_on_dev(tmp_path):
     data = open_trial_data(DatasetConfig(layout="synthetic", images=40, size="64x64"), tmp_path)
-    check_objective("thing_miou", data)
+    check_objective(["miou", "thing_miou", "thing_miss_rate"], data)
     only_stuff = tuple(replace(entry, thing=False) for entry in data.image_set.classes)
     without = replace(data, image_set=replace(data.image_set, classes=only_stuff))
-    check_objective("miou", without)
+    check_objective(["miou"], without)
     with pytest.raises(InputError, match=r"needs a thing class that occurs on dev; got an image set without things"):
-        check_objective("thing_miou", without)
+        check_objective(["thing_miou"], without)
+    with pytest.raises(InputError, match="objective thing_recall needs a thing class that occurs on dev"):
+        check_objective(["miou", "thing_recall"], without)
+
+
+@pytest.fixture
+def aerial(synthetic_data):
+    """A set whose class names are not all safe in a metric's name; its last class is not on dev."""
+    image_set = synthetic_data.image_set
+    names = {0: "road & path", 1: "lorry"}
+    classes = [
+        replace(entry, name=names.get(label, entry.name), thing=label == 1)
+        for label, entry in enumerate(image_set.classes)
+    ]
+    counts = np.array(synthetic_data.cache.pixel_counts)
+    counts[:, :2] = 5
+    counts[list(synthetic_data.splits.dev), -1] = 0
+    cache = SimpleNamespace(pixel_counts=counts)
+    return replace(synthetic_data, image_set=replace(image_set, classes=tuple(classes)), cache=cache)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        *("miou", "recall/lorry", "iou/road & path", "precision/road _ path", "miss_rate/lorry"),
+        *("false_alarms_per_image/lorry", "thing_false_alarms_per_image"),
+    ],
+)
+def test_an_objective_of_a_class_that_is_on_dev_passes(aerial, objective):
+    assert check_objective([objective], aerial) is None
+
+
+def test_every_objective_that_would_be_undefined_is_named(aerial):
+    missing = aerial.image_set.classes[-1].name
+    objectives = ["recall/lory", f"iou/{missing}", "miss_rate/road _ path", "recall/lorry"]
+    with pytest.raises(InputError) as caught:
+        check_objective(objectives, aerial)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1 + 3
+    assert "objective recall/lory must name a class of" in lines[1]
+    assert "; got lory. Did you mean recall/lorry? The classes are road _ path, lorry, " in lines[1]
+    assert f"objective iou/{missing} needs a class that occurs on dev; got no pixel of {missing} there." in lines[2]
+    assert (
+        "objective miss_rate/road _ path counts objects and needs a thing class; got road _ path, which is stuff."
+        in (lines[3])
+    )
+    assert "use recall/road _ path" in lines[3]

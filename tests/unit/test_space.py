@@ -3,7 +3,8 @@
 import optuna
 import pytest
 
-from search.space import Choice, Fixed, Range, nested, parse_space, suggest
+from search.space import Choice, Fixed, Range, nested, suggest
+from search.space_parsing import parse_space
 from trainable.errors import InputError
 
 
