@@ -9,7 +9,7 @@ Shapes: N images, C classes, H rows, W columns. In a confusion matrix rows are t
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,26 +66,6 @@ def confusion_matrices(
     return counts[:, :-1].view(n, num_classes, num_classes)
 
 
-def counts_per_image(
-    prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None = None
-) -> Tensor:
-    """Count each image's true positives, false negatives and false positives, for statistics over images.
-
-    Args:
-        prediction_NHW: Predicted labels in [0, num_classes), any integer dtype.
-        target_NHW: True labels in [0, num_classes) or `ignore_index`, any integer dtype.
-        num_classes: C.
-        ignore_index: True label of the pixels that are not counted; None: every pixel is.
-
-    Returns:
-        (N, C, 3), int64: tp, fn, fp, on the device of the predictions. An image's pixels of class c are tp + fn.
-
-    Raises:
-        ValueError: If a shape, a dtype or a label is wrong.
-    """
-    return outcome_counts(confusion_matrices(prediction_NHW, target_NHW, num_classes, ignore_index))
-
-
 def outcome_counts(matrix_NCC: Tensor) -> Tensor:
     """True positives, false negatives and false positives of each class, (N, C, 3), from matrices, (N, C, C)."""
     tp = matrix_NCC.diagonal(dim1=1, dim2=2)
@@ -129,56 +109,6 @@ def _check_labels(prediction_NHW: Tensor, label_NHW: Tensor, num_classes: int, i
         )
 
 
-class ConfusionMatrix:
-    """Accumulates a confusion matrix over a split, on the device of the first predictions.
-
-    Args:
-        num_classes: C, at least 2.
-        ignore_index: True label of the pixels that are not counted; None: every pixel is.
-
-    Raises:
-        ValueError: If there are fewer than 2 classes.
-    """
-
-    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2; got {num_classes}. Count the background as a class.")
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self._counts_CC = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-
-    def update(self, prediction_NHW: Tensor, target_NHW: Tensor) -> None:
-        """Add a batch of labels; see `confusion_matrix` for what they must be."""
-        counts_CC = confusion_matrix(prediction_NHW, target_NHW, self.num_classes, self.ignore_index)
-        self._counts_CC = self._counts_CC.to(counts_CC.device) + counts_CC
-
-    def merge(self, other: Self) -> None:
-        """Add what another matrix of the same classes has counted.
-
-        Raises:
-            ValueError: If the number of classes differs.
-        """
-        if other.num_classes != self.num_classes:
-            raise ValueError(
-                f"merged matrices must have the same classes; got {self.num_classes} and {other.num_classes}. "
-                f"Merge matrices of one image set."
-            )
-        self._counts_CC = self._counts_CC + other._counts_CC.to(self._counts_CC.device)
-
-    def reset(self) -> None:
-        """Forget all counts."""
-        self._counts_CC = torch.zeros_like(self._counts_CC)
-
-    @property
-    def counts(self) -> Counts:
-        """A copy of the counts: (C, C), int64, rows true and columns predicted."""
-        return np.array(self._counts_CC.cpu().numpy(), dtype=np.int64)
-
-    def metrics(self) -> "ClassMetrics":
-        """Compute the metrics of what was counted so far."""
-        return class_metrics(self.counts)
-
-
 @dataclass(frozen=True, eq=False)
 class ClassMetrics:
     """Metrics by class, and their means over the classes that occur in the truth.
@@ -220,7 +150,24 @@ class ClassMetrics:
         Returns:
             A number in [0, 1]; NaN if no thing occurs or there are none.
         """
-        return _mean_of_present(self.iou[np.array(list(thing_labels), dtype=np.int64)])
+        return _mean_of_present(self.iou[_labels(thing_labels)])
+
+    def thing_recall(self, thing_labels: Iterable[int]) -> float:
+        """Compute the mean recall of the thing classes that occur; as `thing_miou`."""
+        return _mean_of_present(self.recall[_labels(thing_labels)])
+
+    def thing_precision(self, thing_labels: Iterable[int]) -> float:
+        """Compute the mean precision of the thing classes that occur; as `thing_miou`.
+
+        One that is never predicted counts as 0: predicting the easy things alone must not look precise.
+        """
+        labels = _labels(thing_labels)
+        precision = np.nan_to_num(self.precision[labels])
+        return _mean_of_present(np.where(np.isnan(self.recall[labels]), np.nan, precision))
+
+
+def _labels(labels: Iterable[int]) -> npt.NDArray[np.int64]:
+    return np.array(list(labels), dtype=np.int64)
 
 
 def _mean_of_present(values: Floats) -> float:

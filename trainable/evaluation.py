@@ -1,4 +1,8 @@
-"""Evaluation of a network on a split at native resolution: counts on the device, padding never scored."""
+"""Evaluation of a network on a split at native resolution: counts on the device, padding never scored.
+
+Beside the network's own needs it holds the logits of one forward pass, those of a block of rows again for the logit
+adjustment, the labels of one image, and the counts: 8 * (taus + 1) * classes^2 bytes an image.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +18,8 @@ from trainable.crops import cut
 from trainable.device import Compute
 from trainable.image_cache import ImageCache
 from trainable.image_set import IGNORED
+from trainable.logit_adjustment import LogitAdjustment, best_labels
+from trainable.object_counts import ObjectCounter
 from trainable.pixels import normalise
 from trainable.views import View, views
 
@@ -21,7 +27,24 @@ _STRIDE = 32
 """The networks want sides that are multiples of their encoder's stride."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """What is counted beside pixels.
+
+    Attributes:
+        thing_labels: Classes whose objects are counted.
+        min_object_pixels: Smaller objects are none.
+        log_prior: Logarithm of each class's share of the training pixels.
+        taus: Strengths of logit adjustment, ascending, whose confusion matrices are wanted.
+    """
+
+    thing_labels: tuple[int, ...]
+    min_object_pixels: int
+    log_prior: NDArray[np.float64]
+    taus: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """What a network did on a split.
 
@@ -29,10 +52,14 @@ class Evaluation:
         per_image: int64 (images x classes x classes), confusion matrices, rows true, columns predicted.
         loss: Mean of the training criterion over forward passes, weighted by their scored pixels; NaN where there
             are none.
+        objects: int64 (images x classes x 3): true objects, missed ones, false alarms; zeros for stuff.
+        adjusted: int64 (taus x images x classes x classes), confusion matrices after logit adjustment.
     """
 
     per_image: NDArray[np.int64]
     loss: float
+    objects: NDArray[np.int64]
+    adjusted: NDArray[np.int64]
 
     @property
     def matrix(self) -> NDArray[np.int64]:
@@ -49,7 +76,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, criterion: nn.Module, cache: ImageCache, indices: Sequence[int], compute: Compute
+    model: nn.Module,
+    criterion: nn.Module,
+    cache: ImageCache,
+    indices: Sequence[int],
+    compute: Compute,
+    scoring: Scoring,
 ) -> Evaluation:
     """Run the network over images and count.
 
@@ -59,19 +91,27 @@ def evaluate(
         cache: The decoded images.
         indices: Which of them.
         compute: Device and precision.
+        scoring: What is counted beside pixels.
     """
     model.eval()
     classes = cache.pixel_counts.shape[1]
-    counts = torch.zeros(len(indices), classes, classes, dtype=torch.int64, device=compute.device)
+    per_image = torch.zeros(len(indices), classes, classes, dtype=torch.int64, device=compute.device)
+    adjusted = per_image.repeat(len(scoring.taus), 1, 1, 1)
+    adjustment = LogitAdjustment(scoring.log_prior, scoring.taus, compute.device)
+    objects = ObjectCounter(cache, indices, scoring.thing_labels, scoring.min_object_pixels)
     losses: list[torch.Tensor] = []
     scored: list[torch.Tensor] = []
     for view in views(cache.shapes[list(indices)]):
         logits, target = _forward(model, cache, [indices[position] for position in view.positions], view, compute)
+        labels = best_labels(logits)
+        matrices = confusion_matrices(labels, target, classes, IGNORED)
         where = torch.tensor(view.positions, device=compute.device)
-        counts.index_add_(0, where, confusion_matrices(logits.argmax(dim=1), target, classes, IGNORED))
+        per_image.index_add_(0, where, matrices)
+        adjusted.index_add_(1, where, adjustment.confusion(logits, labels, target, matrices))
         losses.append(criterion(logits, target))
         scored.append((target != IGNORED).sum())
-    return Evaluation(counts.cpu().numpy(), _mean(losses, scored))
+        objects.add(view, labels.cpu().numpy())
+    return Evaluation(per_image.cpu().numpy(), _mean(losses, scored), objects.counts, adjusted.cpu().numpy())
 
 
 def _mean(losses: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> float:

@@ -18,14 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainable.errors import InputError
-from trainable.image_set import IGNORED, ImageSet, MaskEncoding, Sample
+from trainable.image_set import IGNORED, ImageSet, Sample
 from trainable.mask_encoding import UNDECODABLE, decode_image, decode_pair
+from trainable.objects import Objects, find_objects
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Part of the key: a change of the layout below makes old caches invisible."""
 
 _SPARE_BYTES: Final = 256 * 2**20
 """Left free on the disk beside the cache."""
+
+_BYTES_PER_PIXEL: Final = 5
+"""On the disk: RGB, label, and 4 bytes a pixel of an object, which no more than a quarter of all pixels are."""
 
 Progress = Callable[[int, int], None]
 
@@ -49,9 +53,15 @@ class ImageCache:
         self.fingerprint: str = meta["fingerprint"]
         self.shapes: NDArray[np.int64] = np.load(folder / "shapes.npy", allow_pickle=False)
         self.pixel_counts: NDArray[np.int64] = np.load(folder / "pixel_counts.npy", allow_pickle=False)
-        self._offsets = _pixel_offsets(self.shapes)
+        self._offsets = _starts(self.shapes.prod(axis=1))
         self._images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="r")
         self._masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
+        # A row an object: its image, its class, its pixels.
+        table: NDArray[np.int64] = np.load(folder / "objects.npy", allow_pickle=False)
+        self._object_labels = np.ascontiguousarray(table[:, 1])
+        self._object_starts = _starts(table[:, 2])
+        self._first_objects = _starts(np.bincount(table[:, 0], minlength=len(self.shapes)))
+        self._object_pixels = _map(folder / "object_pixels.i32")
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -67,6 +77,12 @@ class ImageCache:
         height, width = self.shapes[index]
         start = self._offsets[index]
         return self._masks[start : start + height * width].reshape(height, width)
+
+    def objects(self, index: int) -> Objects:
+        """The objects of all thing classes in image `index`, whatever their size; their pixels are of the map."""
+        first, last = self._first_objects[index : index + 2]
+        starts = self._object_starts[first : last + 1]
+        return Objects(self._object_labels[first:last], starts - starts[0], self._object_pixels[starts[0] : starts[-1]])
 
 
 def open_cache(image_set: ImageSet, cache_dir: Path, on_progress: Progress | None = None) -> ImageCache:
@@ -115,6 +131,7 @@ def _describe(image_set: ImageSet) -> str:
 class _Decoded:
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
+    objects: Objects
     digest: bytes
 
 
@@ -124,12 +141,13 @@ def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
     temporary = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(temporary, ignore_errors=True)
     shapes = np.array([_size(sample) for sample in image_set], dtype=np.int64).reshape(-1, 2)
-    _require_space(folder.parent, 4 * int(shapes.prod(axis=1).sum()))
+    _require_space(folder.parent, _BYTES_PER_PIXEL * int(shapes.prod(axis=1).sum()))
     temporary.mkdir()
     try:
-        meta, counts = _write_maps(image_set, shapes, temporary, on_progress)
+        meta, counts, objects = _write_maps(image_set, shapes, temporary, on_progress)
         np.save(temporary / "shapes.npy", shapes)
         np.save(temporary / "pixel_counts.npy", counts)
+        np.save(temporary / "objects.npy", objects)
         (temporary / "meta.json").write_text(json.dumps(meta))
         if folder.exists():
             shutil.rmtree(folder)
@@ -141,23 +159,31 @@ def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
 
 def _write_maps(
     image_set: ImageSet, shapes: NDArray[np.int64], folder: Path, on_progress: Progress
-) -> tuple[dict[str, Any], NDArray[np.int64]]:
+) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.int64]]:
     counts = np.zeros((len(image_set), len(image_set.classes)), dtype=np.int64)
+    objects = [np.zeros((0, 3), dtype=np.int64)]
     digest = hashlib.blake2b(_describe(image_set).encode(), digest_size=16)
-    with (folder / "images.u8").open("wb") as images, (folder / "masks.u8").open("wb") as masks:
+    with (
+        (folder / "images.u8").open("wb") as images,
+        (folder / "masks.u8").open("wb") as masks,
+        (folder / "object_pixels.i32").open("wb") as object_pixels,
+    ):
         for index, item in enumerate(_decode_all(image_set)):
             if item.image.shape[:2] != tuple(shapes[index]):
                 raise ValueError(f"{image_set.samples[index].image} changed while it was read")
             images.write(item.image.tobytes())
             masks.write(item.mask.tobytes())
+            object_pixels.write(item.objects.pixels.tobytes())
             counts[index] = np.bincount(item.mask.ravel(), minlength=IGNORED + 1)[: counts.shape[1]]
+            labels, sizes = item.objects.labels, item.objects.sizes
+            objects.append(np.stack([np.full_like(labels, index), labels, sizes], axis=1))
             digest.update(item.digest)
             on_progress(index + 1, len(image_set))
-        for file in (images, masks):
+        for file in (images, masks, object_pixels):
             # Before the rename: after a power cut the name must not stand for empty maps.
             file.flush()
             os.fsync(file.fileno())
-    return {"fingerprint": digest.hexdigest(), "samples": len(image_set)}, counts
+    return {"fingerprint": digest.hexdigest(), "samples": len(image_set)}, counts, np.concatenate(objects)
 
 
 def _decode_all(image_set: ImageSet) -> Iterator[_Decoded]:
@@ -166,18 +192,18 @@ def _decode_all(image_set: ImageSet) -> Iterator[_Decoded]:
     ahead: deque[Future[_Decoded]] = deque()
     with ThreadPoolExecutor(max_workers=workers) as threads:
         for sample in image_set:
-            ahead.append(threads.submit(_decode, sample, image_set.encoding))
+            ahead.append(threads.submit(_decode, sample, image_set))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _decode(sample: Sample, encoding: MaskEncoding) -> _Decoded:
-    image, mask = decode_pair(sample, encoding)
+def _decode(sample: Sample, image_set: ImageSet) -> _Decoded:
+    image, mask = decode_pair(sample, image_set.encoding)
     digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16)
     digest.update(sample.mask.read_bytes())
-    return _Decoded(image, mask, digest.digest())
+    return _Decoded(image, mask, find_objects(mask, image_set.thing_labels), digest.digest())
 
 
 def _size(sample: Sample) -> tuple[int, int]:
@@ -200,9 +226,16 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _pixel_offsets(shapes: NDArray[np.int64]) -> NDArray[np.int64]:
-    ends = shapes.prod(axis=1).cumsum()
-    return np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])
+def _map(file: Path) -> NDArray[np.int32]:
+    """A map of the file; an empty file, which cannot be mapped, is an empty array."""
+    if file.stat().st_size == 0:
+        return np.zeros(0, dtype=np.int32)
+    return np.memmap(file, dtype=np.int32, mode="r")
+
+
+def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each part begins, and the end of the last."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()])
 
 
 def _silent(done: int, total: int) -> None:

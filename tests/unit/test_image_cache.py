@@ -19,6 +19,7 @@ from trainable.errors import InputError
 from trainable.image_cache import cache_key, open_cache
 from trainable.image_set import IGNORED, ImageSet, MaskEncoding
 from trainable.mask_encoding import decode_pair
+from trainable.objects import find_objects
 
 CLASSES = 4
 
@@ -64,6 +65,31 @@ def test_counts_valid_pixels_by_class(image_set, cache_dir, pairs):
     assert counts.dtype == np.int64
     expected = [[np.sum(mask == label) for label in range(CLASSES)] for _, mask in pairs]
     np.testing.assert_array_equal(counts, expected)
+
+
+def with_things(image_set, labels):
+    classes = [dataclasses.replace(entry, thing=label in labels) for label, entry in enumerate(image_set.classes)]
+    return dataclasses.replace(image_set, classes=tuple(classes))
+
+
+@pytest.mark.parametrize("things", [(0, 3), (1,), (2,), ()])
+def test_objects_are_those_of_the_masks(image_set, cache_dir, pairs, things):
+    """Class 2 has no pixel in any mask."""
+    cache = open_cache(with_things(image_set, things), cache_dir)
+    for index, (_, mask) in enumerate(pairs):
+        given, expected = cache.objects(index), find_objects(mask.astype(np.uint8), things)
+        for name in ("labels", "starts", "pixels", "sizes"):
+            np.testing.assert_array_equal(getattr(given, name), getattr(expected, name))
+            assert getattr(given, name).dtype == getattr(expected, name).dtype
+
+
+def test_an_image_without_an_object_between_images_with_some(tmp_path, cache_dir, write_image_set):
+    masks = [np.array([[1, 0, 1]]), np.zeros((2, 2)), np.array([[0, 0], [1, 1], [0, 2]])]
+    image_set = write_image_set(tmp_path / "gap", [(np.zeros((*mask.shape, 3)), mask) for mask in masks], 3)
+    cache = open_cache(with_things(image_set, (1, 2)), cache_dir)
+    assert [cache.objects(index).labels.tolist() for index in range(3)] == [[1, 1], [], [1, 2]]
+    assert [cache.objects(index).starts.tolist() for index in range(3)] == [[0, 1, 2], [0], [0, 2, 3]]
+    assert [cache.objects(index).pixels.tolist() for index in range(3)] == [[0, 2], [], [2, 3, 5]]
 
 
 def test_is_read_only(image_set, cache_dir):
@@ -212,9 +238,9 @@ def test_too_little_space_is_refused_before_any_work(image_set, cache_dir, monke
     assert folders(cache_dir) == []
 
 
-def test_enough_space_is_four_bytes_a_pixel_and_a_reserve(image_set, cache_dir, monkeypatch, pairs):
+def test_enough_space_is_five_bytes_a_pixel_and_a_reserve(image_set, cache_dir, monkeypatch, pairs):
     usage = namedtuple("usage", "total used free")
-    needed = 4 * sum(mask.size for _, mask in pairs) + 256 * 2**20
+    needed = 5 * sum(mask.size for _, mask in pairs) + 256 * 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, needed - 1))
     with pytest.raises(InputError):
         open_cache(image_set, cache_dir)
