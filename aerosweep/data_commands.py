@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from search.data_source import DataSource
     from trainable.dataset_problem import Problem
+    from trainable.judgeable import SplitCounts
 
 app = typer.Typer(no_args_is_help=True, help="Look at an image set before a search does.", rich_markup_mode="rich")
 
@@ -39,7 +40,8 @@ Root = Annotated[
 
 
 @app.command(
-    help="List every problem of an image set in one pass, each with its file and the remedy.\n\n"
+    help="List every problem of an image set in one pass, each with its file and the remedy; say what its splits can "
+    "judge, and whether they share near copies.\n\n"
     "Exits with 1 if there is any; a warning is none.",
     epilog="Example: aerosweep data check --description my_set.yaml",
 )
@@ -52,11 +54,13 @@ def check(
     from trainable.dataset_check import check_dataset
 
     with ImageProgress("checking", Console(stderr=True)) as on_progress:
-        problems = check_dataset(source.dataset, source.cache_dir, on_progress)
-    for problem in problems:
+        found = check_dataset(source.dataset, source.cache_dir, on_progress)
+    if found.counts is not None:
+        Console().print(counts_table(found.counts))
+    for problem in found.problems:
         _print(problem_line(problem))
-    errors = sum(not problem.warning for problem in problems)
-    _print(f"{_count(errors, 'problem')}, {_count(len(problems) - errors, 'warning')}")
+    errors = sum(not problem.warning for problem in found.problems)
+    _print(f"{_count(errors, 'problem')}, {_count(len(found.problems) - errors, 'warning')}")
     if errors:
         raise typer.Exit(1)
 
@@ -110,12 +114,18 @@ def synthesize(
     images: Annotated[int, typer.Option(help="How many, of all splits together.")] = 120,
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width in pixels.")] = "96x160",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    scenes: Annotated[
+        int | None, typer.Option(help="How many scenes; a quarter of them is val.", show_default="one for ten images")
+    ] = None,
+    imbalance: Annotated[
+        float, typer.Option(help="Things have this many times fewer pixels and images than in AeroScapes.")
+    ] = 1.0,
 ) -> None:
     """Make an image set."""
     from search.data_source import synthetic_source
     from trainable.errors import InputError
 
-    dataset = synthetic_source(images, size, seed).dataset
+    dataset = synthetic_source(images, size, seed, scenes, imbalance).dataset
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("FOLDER must be new or empty", folder, "Choose another, or remove what is in it")
     from trainable.synthetic import synthesize as write_set
@@ -125,7 +135,7 @@ def synthesize(
     # Made aside and renamed: a set is whole or absent.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write_set(unfinished, images, dataset.height_width, seed, jobs)
+        write_set(unfinished, images, dataset.height_width, seed, jobs, scenes, imbalance)
         unfinished.chmod(0o755)
         unfinished.replace(folder)
     finally:
@@ -141,6 +151,25 @@ def problem_line(problem: "Problem") -> str:
     what = problem.problem if problem.value else problem.rule
     remedy = f" {problem.remedy}." if problem.remedy else ""
     return f"{kind}: {where}{what}.{remedy}"
+
+
+def counts_table(counts: "SplitCounts") -> "Table":
+    """Scenes and objects with a row for each class and a column for each split; objects for things only."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Scenes with the class, and objects of things", box=box.SIMPLE_HEAD)
+    table.add_column("class")
+    for split, scenes in counts.scenes.items():
+        table.add_column(f"{split}\nof {scenes} scn", justify="right", no_wrap=True)
+    for split in counts.scenes:
+        table.add_column(f"{split}\nobj", justify="right", no_wrap=True)
+    for label, name in enumerate(counts.names):
+        cells = [str(in_split[label]) for in_split in counts.class_scenes.values()]
+        is_thing = label in counts.thing_labels
+        cells += [str(in_split[label]) if is_thing else "" for in_split in counts.class_objects.values()]
+        table.add_row(name, *cells)
+    return table
 
 
 def shares_table(frame: "pd.DataFrame", name: str) -> "Table":

@@ -1,4 +1,4 @@
-"""Training crops: which image, where, at what scale, and how they are distorted.
+"""Training crops: which image, where, at what scale, what is pasted into them and how they are distorted.
 
 Every draw is a function of (seed, epoch, position in the epoch) alone: an interrupted epoch is drawn again the same,
 and all trials of a search see the same images in the same order (common random numbers).
@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from trainable.config import DataConfig
+from trainable.copy_paste import ObjectPaster
 from trainable.image_cache import ImageCache
 from trainable.image_set import IGNORED
 
@@ -46,6 +47,7 @@ class CropSampler:
         present = cache.pixel_counts[self._indices] > 0
         self._holders = [self._indices[present[:, label]] for label in np.flatnonzero(present.any(axis=0))]
         self._labels = np.flatnonzero(present.any(axis=0))
+        self._paster = ObjectPaster(cache, self._indices.tolist(), config, seed) if config.copy_paste > 0 else None
 
     @property
     def steps(self) -> int:
@@ -77,7 +79,11 @@ class CropSampler:
             index, anchor = self._class_first(which_class, which_image, which_pixel)
         low, high = np.log((self._config.scale_min, self._config.scale_max))
         window = self._window(index, float(np.exp(low + zoom * (high - low))), (down, across), anchor)
-        image_CHW, mask_HW = _resize(*cut(self._cache, index, window), self._config.crop_size)
+        # Copies: the maps are read-only, and torch wants to own what it may write to.
+        image, mask = (array.copy() for array in cut(self._cache, index, window))
+        if self._paster is not None:
+            self._paster.paste(image, mask, epoch, position)
+        image_CHW, mask_HW = _resize(image, mask, self._config.crop_size)
         return _distort(image_CHW, mask_HW, generator, self._config)
 
     def _class_first(self, which_class: float, which_image: float, which_pixel: float) -> tuple[int, tuple[int, int]]:
@@ -129,9 +135,8 @@ def cut(cache: ImageCache, index: int, window: Window) -> tuple[NDArray[np.uint8
 def _resize(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], size: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    # A copy: the maps are read-only, and torch wants to own what it may write to.
-    image_CHW = torch.from_numpy(image.copy()).permute(2, 0, 1)
-    mask_HW = torch.from_numpy(mask.copy())
+    image_CHW = torch.from_numpy(image).permute(2, 0, 1)
+    mask_HW = torch.from_numpy(mask)
     if mask_HW.shape == size:
         return image_CHW, mask_HW
     image_CHW = F.resize(image_CHW, list(size), InterpolationMode.BILINEAR, antialias=True)

@@ -1,6 +1,7 @@
 """Everything that is wrong with an image set, found in one pass and without stopping at the first."""
 
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,41 +11,57 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainable.config import EvaluationConfig
 from trainable.dataset_config import DatasetConfig
-from trainable.dataset_problem import Problem, ProblemError
+from trainable.dataset_problem import NAMED_AT_MOST, Problem, ProblemError
 from trainable.errors import InputError
-from trainable.image_set import IGNORED, ImageSet, MaskEncoding, Sample
+from trainable.image_set import IGNORED, ImageSet, Sample, Split
 from trainable.image_sets import scan_image_set
+from trainable.judgeable import SplitCounts, count_splits, warn_of_unjudged
 from trainable.mask_encoding import decode_image, decode_mask, size_problem
+from trainable.near_duplicates import BITS, ScenePair, find_scene_pairs, hash_image
+from trainable.objects import find_objects
 from trainable.scene_split import assign_splits
 
 EXIF_ORIENTATION = 0x0112
 THREADS = 8  # decoding releases the interpreter's lock
 
 
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What a check found.
+
+    Attributes:
+        problems: Problems first, then warnings (`Problem.warning`), which stop nothing.
+        counts: Scenes and objects by class and split; None where the set cannot be split.
+    """
+
+    problems: list[Problem]
+    counts: SplitCounts | None
+
+
 def check_dataset(
     config: DatasetConfig, cache_dir: Path, on_progress: Callable[[int, int], None] | None = None
-) -> list[Problem]:
+) -> DatasetCheck:
     """Read and decode a whole image set and list all that is wrong with it.
 
     Args:
         config: The `dataset` section.
         cache_dir: Where synthetic sets are kept; nothing else is written.
         on_progress: Called with the samples done and the samples in all.
-
-    Returns:
-        Problems first, then warnings (`Problem.warning`), which stop nothing.
     """
+    counts: SplitCounts | None = None
     try:
         image_set, problems = scan_image_set(config, cache_dir)
     except InputError as error:
         image_set, problems = None, [_from_error(None, error)]
     if image_set is not None:
-        files, pixel_counts = _check_files(image_set, on_progress)
-        problems += files + [_remark(text) for text in image_set.warnings]
-        if any(counts.any() for counts in pixel_counts):
-            problems += _check_splits(image_set, pixel_counts, config)
-    return sorted(problems, key=lambda problem: problem.warning)
+        files = _check_files(image_set, on_progress)
+        problems += files.problems + [_remark(text) for text in image_set.warnings]
+        if files.pixel_counts.any():
+            split_problems, counts = _check_splits(image_set, files, config)
+            problems += split_problems
+    return DatasetCheck(sorted(problems, key=lambda problem: problem.warning), counts)
 
 
 def _from_error(file: Path | None, error: InputError) -> Problem:
@@ -58,51 +75,63 @@ def _remark(text: str) -> Problem:
 
 
 @dataclass(frozen=True)
-class _FileCheck:
-    """What decoding one sample showed.
+class _Files:
+    """What decoding showed, of one sample or of all: then the arrays have one more axis, the first.
 
     Attributes:
-        problems: Of its two files.
+        problems: Of the files.
         pixel_counts: Pixels of each class; zeros where the mask cannot be decoded.
+        object_counts: Objects of each class, likewise.
+        hashes: Of the image, (4,); zeros where it cannot be decoded.
     """
 
     problems: list[Problem]
     pixel_counts: NDArray[np.int64]
+    object_counts: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
 
 
-def _check_files(
-    image_set: ImageSet, on_progress: Callable[[int, int], None] | None
-) -> tuple[list[Problem], NDArray[np.int64]]:
+def _check_files(image_set: ImageSet, on_progress: Callable[[int, int], None] | None) -> _Files:
     """Decode all samples."""
-    problems: list[Problem] = []
-    pixel_counts = np.zeros((len(image_set), len(image_set.classes)), dtype=np.int64)
-    check_sample = functools.partial(_check_sample, encoding=image_set.encoding, classes=len(image_set.classes))
+    shape = (len(image_set), len(image_set.classes))
+    found = _Files([], np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros((shape[0], 4), np.uint64))
     with ThreadPoolExecutor(THREADS) as pool:
-        for index, check in enumerate(pool.map(check_sample, image_set)):
-            problems += check.problems
-            pixel_counts[index] = check.pixel_counts
+        for index, check in enumerate(pool.map(functools.partial(_check_sample, image_set), image_set)):
+            found.problems.extend(check.problems)
+            found.pixel_counts[index] = check.pixel_counts
+            found.object_counts[index] = check.object_counts
+            found.hashes[index] = check.hashes
             if on_progress is not None:
                 on_progress(index + 1, len(image_set))
-    return problems, pixel_counts
+    return found
 
 
-def _check_sample(sample: Sample, encoding: MaskEncoding, classes: int) -> _FileCheck:
+def _check_sample(image_set: ImageSet, sample: Sample) -> _Files:
     problems: list[Problem] = []
     image = _try(decode_image, sample.image, problems)
-    labels = _try(lambda path: decode_mask(path, encoding), sample.mask, problems)
+    labels = _try(lambda path: decode_mask(path, image_set.encoding), sample.mask, problems)
     if image is not None and labels is not None:
         mismatch = size_problem(sample, image.shape[:2], labels.shape)
         problems += [mismatch] if mismatch else []
     if image is not None:
         problems += _check_orientation(sample.image)
+    hashes = np.zeros(4, np.uint64) if image is None else hash_image(image)
     if labels is None:
-        return _FileCheck(problems, np.zeros(classes, dtype=np.int64))
-    counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[:classes]
-    if not counts.any():
+        none = np.zeros(len(image_set.classes), dtype=np.int64)
+        return _Files(problems, none, none, hashes)
+    pixel_counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[: len(image_set.classes)]
+    if not pixel_counts.any():
         rule = "a mask should have a pixel that is not ignored"
         remedy = "Label it, or leave the image out: it takes time and teaches nothing"
         problems.append(Problem(sample.mask, rule, "ignored pixels only", remedy, warning=True))
-    return _FileCheck(problems, counts)
+    return _Files(problems, pixel_counts, _count_objects(image_set, labels), hashes)
+
+
+def _count_objects(image_set: ImageSet, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Objects of each class, as an evaluation counts them by default."""
+    objects = find_objects(labels, image_set.thing_labels)
+    large = objects.sizes >= EvaluationConfig().min_object_pixels
+    return np.bincount(objects.labels[large], minlength=len(image_set.classes))
 
 
 def _try(decode: Callable[[Path], NDArray[np.uint8]], path: Path, problems: list[Problem]) -> NDArray[np.uint8] | None:
@@ -125,10 +154,42 @@ def _check_orientation(path: Path) -> list[Problem]:
     return [Problem(path, rule, f"orientation {orientation}", remedy, warning=True)]
 
 
-def _check_splits(image_set: ImageSet, pixel_counts: NDArray[np.int64], config: DatasetConfig) -> list[Problem]:
-    """Choose dev as a search would with its default seed, and pass on what there is to say."""
+def _check_splits(
+    image_set: ImageSet, files: _Files, config: DatasetConfig
+) -> tuple[list[Problem], SplitCounts | None]:
+    """Choose dev as a search would with its default seed, and judge the splits."""
     try:
-        assignment = assign_splits(image_set, pixel_counts, config.dev_share, config.dev_seed)
+        assignment = assign_splits(image_set, files.pixel_counts, config.dev_share, config.dev_seed)
     except InputError as error:
-        return [_from_error(None, error)]
-    return [_remark(text) for text in assignment.warnings]
+        return [_from_error(None, error)], None
+    splits: dict[Split, tuple[int, ...]] = {
+        "train": assignment.train, "dev": assignment.dev, "val": assignment.val,
+    }  # fmt: skip
+    counts = count_splits(image_set, files.pixel_counts, files.object_counts, splits)
+    pairs = find_scene_pairs(files.hashes, splits, [sample.scene for sample in image_set])
+    problems = [_remark(text) for text in assignment.warnings] + warn_of_unjudged(counts)
+    return problems + _warn_of_copies(image_set, pairs), counts
+
+
+def _warn_of_copies(image_set: ImageSet, pairs: list[ScenePair]) -> list[Problem]:
+    """One warning, however many images are alike: the pairs of scenes, each with its closest images."""
+    if not pairs:
+        return []
+    folder = os.path.commonpath([sample.image.parent for sample in image_set])
+    named = [_describe(image_set, pair, folder) for pair in pairs[:NAMED_AT_MOST]]
+    more = len(pairs) - len(named)
+    named += [f"and {more} more pair{'s' * (more > 1)} of scenes"] if more else []
+    total = sum(pair.count for pair in pairs)
+    value = f"{total} pair{'s' * (total > 1)}: {'; '.join(named)}"
+    rule = "images of different splits should not be near copies of each other"
+    remedy = "Look at them; if they show one place, put their scenes on the same side (scene_regex, split)"
+    return [Problem(None, rule, value, remedy, warning=True)]
+
+
+def _describe(image_set: ImageSet, pair: ScenePair, folder: str) -> str:
+    (first, second), (split, other) = pair.scenes, pair.splits
+    closest = " and ".join(f"{image_set.samples[index].image.relative_to(folder)}" for index in pair.closest)
+    return (
+        f"{pair.count} of scene {first} ({split}) and scene {second} ({other}), the closest {closest} "
+        f"with {pair.bits} of {BITS} bits different"
+    )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.class_shares import tabulate_class_shares
@@ -12,6 +13,7 @@ from trainable.dataset_check import check_dataset
 from trainable.dataset_config import DatasetConfig
 from trainable.image_sets import read_image_set
 from trainable.mask_encoding import decode_mask, decode_pair
+from trainable.near_duplicates import find_scene_pairs, hash_image
 from trainable.scene_split import choose_dev_scenes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,9 +92,39 @@ def test_dubai_palette_masks_are_read_as_colors_and_shares_are_as_published(duba
     assert shares[255] == pytest.approx(0.5 + 0.6, abs=0.1)
 
 
-def test_dubai_has_no_problem(dubai):
+def test_dubai_has_no_problem_but_few_scenes(dubai):
     config, _ = dubai
-    assert check_dataset(config, Path("unused")) == []
+    check = check_dataset(config, Path("unused"))
+    assert [(problem.warning, problem.value[:2]) for problem in check.problems] == [(True, "2:")]
+    assert check.counts is not None
+    assert check.counts.scenes == {"train": 5, "dev": 1, "val": 2}
+    assert check.counts.class_scenes["train"].tolist() == [5] * 5
+
+
+def views(path: Path, right: float) -> list[NDArray[np.uint64]]:
+    """Hashes of two views of an image, three quarters of its size and that share of their width apart."""
+    with Image.open(path) as image:
+        width, height = (round(0.75 * side) for side in image.size)
+        lefts = (round(0.05 * image.width), round(0.05 * image.width + right * width))
+        return [hash_image(np.asarray(image.crop((left, 0, left + width, height)))) for left in lefts]
+
+
+def test_neighbouring_views_of_real_images_are_near_copies_and_other_scenes_are_not(dubai):
+    """Dubai's images differ in much more than a flight's frames: some of them, of water, tell too little."""
+    _, image_set = dubai
+    pairs = [views(sample.image, 0.015) for sample in image_set]
+    first, second = (np.stack(hashes) for hashes in zip(*pairs, strict=True))
+    scenes = [f"{i}" for i in range(len(pairs))]
+    split = {"train": range(len(pairs)), "val": range(len(pairs), 2 * len(pairs))}
+    found = find_scene_pairs(np.concatenate([first, second]), split, [*scenes, *scenes])
+    assert len(found) >= 0.95 * len(pairs)
+    assert all(pair.scenes[0] == pair.scenes[1] for pair in found)
+
+
+def test_neighbouring_views_of_the_aeroscapes_frame_are_near_copies():
+    for right in (0.01, 0.03, 0.05):
+        first, second = views(DATA / "aeroscapes_pair/JPEGImages/000000_001.jpg", right)
+        assert len(find_scene_pairs(np.stack([first, second]), {"train": [0], "val": [1]}, ["a", "b"])) == 1
 
 
 def test_the_published_split_gives_a_dev_of_whole_sequences_with_every_class():
