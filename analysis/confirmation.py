@@ -1,0 +1,188 @@
+"""What a confirmation says: each configuration's val scores over fresh seeds, and each claim against the reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from analysis.claims import Claim, Configuration, Verdict, compare
+from analysis.scene_bootstrap import MeanInterval, interval_of_mean
+from analysis.scene_scores import Metric, SceneCounts, SplitCounts, scene_metric
+from trainable.held_out import HeldOutCounts
+
+SUMMARY_METRICS: Final = ("miou", "thing_miou", "thing_miss_rate", "thing_false_alarms_per_image")
+"""What is shown of every configuration, beside the objectives."""
+
+OBJECT_KINDS: Final = ("miss_rate", "false_alarms_per_image")
+"""Kinds of metric that are made of objects, which logit adjustment is not measured by."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConfirmedTrial:
+    """A configuration that was trained from fresh seeds and measured on val.
+
+    Attributes:
+        trial: Id of the search's trial.
+        label: Model and loss in words.
+        loss: Name of the loss.
+        reasons: Why it was confirmed.
+        baseline: Whether the search tried it as an enqueued baseline.
+        dev: Its objective on dev, in the search.
+        epochs: Epochs of each run.
+        runs: What the network of each seed counted, at least one.
+        lost: Seeds that diverged or failed, and have no network.
+    """
+
+    trial: str
+    label: str
+    loss: str
+    reasons: tuple[str, ...]
+    baseline: bool
+    dev: float
+    epochs: int
+    runs: tuple[HeldOutCounts, ...]
+    lost: int = 0
+
+    def networks(self, adjusted: bool = False) -> list[SceneCounts]:
+        """What each seed's network counted by scene, with or without logit adjustment."""
+        return [
+            SplitCounts(run.adjusted_counts if adjusted else run.counts, run.objects).by_scene(run.scenes)
+            for run in self.runs
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class ConfirmedRow:
+    """A configuration's scores on val.
+
+    Attributes:
+        trial: The configuration.
+        scores: By metric.
+        adjusted: The same of the pixel metrics after logit adjustment, with the tau of each seed fitted on dev.
+        tau: Mean over seeds.
+    """
+
+    trial: ConfirmedTrial
+    scores: dict[str, MeanInterval]
+    adjusted: dict[str, MeanInterval]
+    tau: float
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation:
+    """What a confirmation says as a whole.
+
+    Attributes:
+        rows: Configurations, the best by the first objective on val first.
+        reference: What the others are compared with, or None.
+        claims: Of each other configuration by each metric.
+        adjusted_claims: The same after logit adjustment of both sides, of pixel metrics.
+        scenes: Scenes of val.
+        images: Images of val.
+    """
+
+    rows: list[ConfirmedRow]
+    reference: ConfirmedTrial | None
+    claims: list[Claim]
+    adjusted_claims: list[Claim]
+    scenes: int
+    images: int
+
+
+def judge(trials: Sequence[ConfirmedTrial], objectives: Sequence[str], relevant_gain: float) -> Confirmation:
+    """Score every configuration and compare it with the reference.
+
+    Args:
+        trials: At least one, measured on the same val split.
+        objectives: Of the search; the first orders the rows.
+        relevant_gain: The least difference that would matter.
+    """
+    metrics = _metrics(trials[0].runs[0], objectives)
+    reference = choose_reference(trials)
+    rows = [_row(trial, metrics) for trial in trials]
+    first = metrics[0]
+    rows.sort(key=lambda row: _order(row.scores[first.name].value, first.minimised))
+    others = [row.trial for row in rows if row.trial is not reference]
+    claims = _compare_all(others, reference, metrics, relevant_gain, adjusted=False)
+    adjusted = _compare_all(others, reference, [m for m in metrics if _is_of_pixels(m)], relevant_gain, adjusted=True)
+    run = trials[0].runs[0]
+    return Confirmation(rows, reference, claims, adjusted, len(set(run.scenes)), len(run.images))
+
+
+def choose_reference(trials: Sequence[ConfirmedTrial]) -> ConfirmedTrial | None:
+    """What the others are compared with: the best baseline by dev, else the best cross entropy, else nothing.
+
+    Chosen by dev scores, so that val decides nothing but the verdict.
+    """
+    for pool in ([t for t in trials if t.baseline], [t for t in trials if t.loss == "cross_entropy"]):
+        if pool:
+            return max(pool, key=lambda trial: trial.dev)
+    return None
+
+
+def metric_names(counts: HeldOutCounts, objectives: Sequence[str]) -> list[str]:
+    """What is scored: the objectives, the summary, and each thing class by IoU, miss rate and false alarms."""
+    things = [name for name, thing in zip(counts.class_names, counts.things, strict=True) if thing]
+    by_class = [f"{kind}/{name}" for name in things for kind in ("iou", *OBJECT_KINDS)]
+    summary = SUMMARY_METRICS if things else SUMMARY_METRICS[:1]
+    return list(dict.fromkeys([*objectives, *summary, *by_class]))
+
+
+def _metrics(counts: HeldOutCounts, objectives: Sequence[str]) -> list[Metric]:
+    things = np.flatnonzero(counts.things).tolist()
+    return [scene_metric(name, counts.class_names, things) for name in metric_names(counts, objectives)]
+
+
+def _row(trial: ConfirmedTrial, metrics: Sequence[Metric]) -> ConfirmedRow:
+    plain, adjusted = trial.networks(), trial.networks(adjusted=True)
+    return ConfirmedRow(
+        trial=trial,
+        scores={metric.name: interval_of_mean(plain, metric) for metric in metrics},
+        adjusted={metric.name: interval_of_mean(adjusted, metric) for metric in metrics if _is_of_pixels(metric)},
+        tau=float(np.mean([run.tau for run in trial.runs])),
+    )
+
+
+def _is_of_pixels(metric: Metric) -> bool:
+    return metric.kind not in OBJECT_KINDS
+
+
+def _order(value: float, minimised: bool) -> tuple[bool, float]:
+    """Best first, undefined last."""
+    return np.isnan(value), value if minimised else -value
+
+
+def _compare_all(
+    candidates: Sequence[ConfirmedTrial],
+    reference: ConfirmedTrial | None,
+    metrics: Sequence[Metric],
+    relevant_gain: float,
+    adjusted: bool,
+) -> list[Claim]:
+    if reference is None:
+        return []
+    base = Configuration(reference.trial, reference.networks(adjusted))
+    return [
+        compare(Configuration(candidate.trial, networks), base, metric, relevant_gain=relevant_gain)
+        for candidate in candidates
+        for networks in [candidate.networks(adjusted)]
+        for metric in metrics
+    ]
+
+
+def moved_only_the_operating_point(confirmation: Confirmation, trial: str, metric: str) -> bool:
+    """Whether a gain is supported as it is, and no longer when both sides are adjusted.
+
+    A loss that only moves the balance between missing and accusing is matched by the reference with its own balance
+    moved, which costs no training.
+    """
+    plain = _find(confirmation.claims, trial, metric)
+    adjusted = _find(confirmation.adjusted_claims, trial, metric)
+    if plain is None or adjusted is None:
+        return False
+    return plain.verdict is Verdict.SUPPORTED and adjusted.verdict is not Verdict.SUPPORTED
+
+
+def _find(claims: Sequence[Claim], trial: str, metric: str) -> Claim | None:
+    return next((claim for claim in claims if claim.candidate == trial and claim.metric == metric), None)
