@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
@@ -12,10 +12,29 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from search.ranking import UNSOUND, is_ranked, measured_values, pareto_front, ranked
 from search.trial_line import loss_text
-from trainable.trial_record import MIOU, THING_MIOU, WORST_CLASS_IOU, EpochRecord, TrialSnapshot
+from trainable.trial_record import (
+    MIOU,
+    PIXEL_ACCURACY,
+    THING_FALSE_ALARMS,
+    THING_MIOU,
+    THING_MISS_RATE,
+    THING_PRECISION,
+    THING_RECALL,
+    WORST_CLASS_IOU,
+    EpochRecord,
+    TrialSnapshot,
+)
 
-_UNRANKED: Final = ("failed", "diverged")
+_OWN_COLUMNS: Final = {
+    MIOU: "miou",
+    THING_MIOU: "thing_miou",
+    WORST_CLASS_IOU: "worst_class_iou",
+    THING_MISS_RATE: "miss_rate",
+    THING_FALSE_ALARMS: "false_alarms",
+}
+"""Metrics that have a column whether they are objectives or not."""
 _DECIMALS: Final = 6
 
 
@@ -36,7 +55,12 @@ class LeaderboardRow:
         miou: At the epoch of the best objective, as the next two.
         thing_miou: Mean IoU of the thing classes.
         worst_class_iou: IoU of the worst class.
+        miss_rate: Share of the objects that were missed, mean over the thing classes, at the same epoch, as the next.
+        false_alarms: Predicted objects where there is none, an image.
         minutes: Trained, without the time between two launches.
+        objectives: Each of the search's objectives by name, at the same epoch.
+        pareto: Whether no other trial of full length is better in one objective without being worse in another; with
+            one objective never.
     """
 
     rank: int | None
@@ -51,32 +75,36 @@ class LeaderboardRow:
     miou: float | None
     thing_miou: float | None
     worst_class_iou: float | None
+    miss_rate: float | None
+    false_alarms: float | None
     minutes: float | None
+    objectives: Mapping[str, float | None] = field(default_factory=dict)
+    pareto: bool = False
 
 
-def leaderboard(trials: Sequence[TrialSnapshot]) -> list[LeaderboardRow]:
-    """Rank trials by their best objective; failed and diverged ones come last.
+def leaderboard(trials: Sequence[TrialSnapshot], objectives: Sequence[str] = ("miou",)) -> list[LeaderboardRow]:
+    """Rank trials by the first objective; failed and diverged ones come last.
 
     Args:
         trials: In any order.
+        objectives: Of the search.
     """
-    ordered = sorted(trials, key=_order)
-    ranked = sum(_is_ranked(trial) for trial in trials)
-    return [_row(trial, place if place <= ranked else None) for place, trial in enumerate(ordered, start=1)]
+    front = pareto_front(trials, objectives) if len(objectives) > 1 else set()
+    rows = [_row(trial, rank, objectives, front) for rank, trial in enumerate(ranked(trials), start=1)]
+    rest = sorted((trial for trial in trials if not is_ranked(trial)), key=_order_of_unranked)
+    return rows + [_row(trial, None, objectives, front) for trial in rest]
 
 
-def _is_ranked(trial: TrialSnapshot) -> bool:
-    return trial.objective is not None and trial.state not in _UNRANKED
+def _order_of_unranked(trial: TrialSnapshot) -> tuple[bool, int]:
+    """What has only just begun, then what failed or diverged."""
+    return trial.state in UNSOUND, trial.card.number
 
 
-def _order(trial: TrialSnapshot) -> tuple[bool, bool, float, int]:
-    objective = trial.objective if _is_ranked(trial) and trial.objective is not None else 0.0
-    return not _is_ranked(trial), trial.state in _UNRANKED, -objective, trial.card.number
-
-
-def _row(trial: TrialSnapshot, rank: int | None) -> LeaderboardRow:
+def _row(trial: TrialSnapshot, rank: int | None, objectives: Sequence[str], front: set[str]) -> LeaderboardRow:
     model = trial.card.config.get("model", {})
     metrics = trial.best.metrics if trial.best else {}
+    # The 0 of a diverged trial is what the sampler is told, not a measurement.
+    values = (None,) * len(objectives) if trial.state == "diverged" else measured_values(trial, objectives)
     return LeaderboardRow(
         rank=rank,
         trial=trial.card.trial_id,
@@ -86,12 +114,15 @@ def _row(trial: TrialSnapshot, rank: int | None) -> LeaderboardRow:
         encoder=str(model.get("encoder", "")),
         loss=loss_text(trial.card.config),
         epochs=len(trial.epochs),
-        # The 0 of a diverged trial is what the sampler is told, not a measurement.
-        objective=None if trial.state == "diverged" else trial.objective,
+        objective=values[0],
         miou=metrics.get(MIOU),
         thing_miou=metrics.get(THING_MIOU),
         worst_class_iou=metrics.get(WORST_CLASS_IOU),
+        miss_rate=metrics.get(THING_MISS_RATE),
+        false_alarms=metrics.get(THING_FALSE_ALARMS),
         minutes=minutes_trained(trial),
+        objectives=dict(zip(objectives, values, strict=True)),
+        pareto=trial.card.trial_id in front,
     )
 
 
@@ -113,11 +144,29 @@ def _step_ms(trial: TrialSnapshot, before: EpochRecord | None, epoch: EpochRecor
 
 def write_csv(rows: Sequence[LeaderboardRow]) -> bytes:
     """The leaderboard as CSV, UTF-8; a missing value is an empty cell."""
+    further = _further_objectives(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in fields(LeaderboardRow)])
-    writer.writerows([_csv_cell(value) for value in astuple(row)] for row in rows)
+    writer.writerow([*_CSV_COLUMNS, *further, *(["pareto"] if _are_several(rows) else [])])
+    for row in rows:
+        cells = [getattr(row, column) for column in _CSV_COLUMNS] + [row.objectives[name] for name in further]
+        writer.writerow(map(_csv_cell, [*cells, *([row.pareto] if _are_several(rows) else [])]))
     return text.getvalue().encode()
+
+
+_CSV_COLUMNS: Final = (
+    *("rank", "trial", "state", "baseline", "architecture", "encoder", "loss", "epochs", "objective"),
+    *("miou", "thing_miou", "worst_class_iou", "miss_rate", "false_alarms", "minutes"),
+)
+
+
+def _are_several(rows: Sequence[LeaderboardRow]) -> bool:
+    return bool(rows) and len(rows[0].objectives) > 1
+
+
+def _further_objectives(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """The objectives after the first that have no column yet."""
+    return [name for name in list(rows[0].objectives)[1:] if name not in _OWN_COLUMNS] if rows else []
 
 
 def _csv_cell(value: object) -> object:
@@ -143,11 +192,17 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], limit: int) -> Table:
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    shown = [column for column in _COLUMNS if column.is_wanted(rows)]
+    columns = (*_FIRST_COLUMNS, *(_objective_columns(rows) if _are_several(rows) else _METRIC_COLUMNS), *_LAST_COLUMNS)
+    shown = [column for column in columns if column.is_wanted(rows)]
     for column in shown:
         justify: JustifyMethod = "right" if column.number else "left"
         table.add_column(
-            column.title, justify=justify, no_wrap=column.no_wrap, min_width=column.min_width, overflow="fold"
+            Text(column.title),
+            justify=justify,
+            no_wrap=column.no_wrap,
+            min_width=column.min_width,
+            max_width=column.max_width,
+            overflow="fold",
         )
     for row in rows[:limit]:
         style = "dim" if row.rank is None else "bold" if row.rank == 1 else ""
@@ -162,6 +217,8 @@ def _caption(rows: Sequence[LeaderboardRow], limit: int) -> str:
         parts.append(f"encoder {encoders.pop()}")
     if any(row.baseline for row in rows):
         parts.append("* baseline, never stopped early")
+    if any(row.pareto for row in rows):
+        parts.append("◆ on the front of the best trade-offs")
     if len(rows) > limit:
         parts.append(f"{len(rows) - limit} more in leaderboard.csv")
     return "; ".join(parts)
@@ -174,6 +231,7 @@ class _Column:
     number: bool = False
     no_wrap: bool = True
     min_width: int | None = None
+    max_width: int | None = None
     is_wanted: Callable[[Sequence[LeaderboardRow]], bool] = lambda rows: True
 
 
@@ -181,15 +239,21 @@ def _decimal(value: float | None, places: int = 3) -> str:
     return "" if value is None else f"{value:.{places}f}"
 
 
-_COLUMNS: Final = (
+def _trial(row: LeaderboardRow) -> str:
+    return row.trial + ("*" if row.baseline else "") + ("◆" if row.pareto else "")
+
+
+_FIRST_COLUMNS: Final = (
     _Column("#", lambda row: "" if row.rank is None else str(row.rank), number=True),
-    _Column("trial", lambda row: row.trial + ("*" if row.baseline else "")),
+    _Column("trial", _trial),
     _Column("model", lambda row: row.architecture, no_wrap=False),
     _Column(
         "encoder", lambda row: row.encoder, no_wrap=False, is_wanted=lambda rows: len({row.encoder for row in rows}) > 1
     ),
     _Column("loss", lambda row: row.loss, no_wrap=False, min_width=len("tversky a=.70")),
     _Column("ep.", lambda row: str(row.epochs), number=True),
+)
+_METRIC_COLUMNS: Final = (
     _Column(
         "objective",
         lambda row: _decimal(row.objective),
@@ -199,6 +263,55 @@ _COLUMNS: Final = (
     _Column("mIoU", lambda row: _decimal(row.miou), number=True),
     _Column("things", lambda row: _decimal(row.thing_miou), number=True),
     _Column("worst", lambda row: _decimal(row.worst_class_iou), number=True),
-    _Column("min", lambda row: _decimal(row.minutes, 0 if (row.minutes or 0) >= 100 else 1), number=True),
-    _Column("state", lambda row: "done" if row.state == "completed" else row.state),
 )
+_LAST_COLUMNS: Final = (
+    _Column(
+        "min",
+        lambda row: _decimal(row.minutes, 0 if (row.minutes or 0) >= 100 else 1),
+        number=True,
+        is_wanted=lambda rows: not _are_several(rows),  # there is no room beside several objectives
+    ),
+    _Column("state", lambda row: "done" if row.state == "completed" else row.state, no_wrap=False),
+)
+
+_TITLES: Final = {
+    MIOU: "mIoU",
+    THING_MIOU: "things",
+    WORST_CLASS_IOU: "worst",
+    PIXEL_ACCURACY: "pixels right",
+    THING_RECALL: "things recall",
+    THING_PRECISION: "things prec.",
+    THING_MISS_RATE: "missed",
+    THING_FALSE_ALARMS: "false alarms",
+}
+_KINDS: Final = {
+    "iou": "IoU",
+    "recall": "recall",
+    "precision": "prec.",
+    "miss_rate": "missed",
+    "false_alarms_per_image": "false alarms",
+}
+
+
+_WITH_MIOU: Final = 2
+
+
+def _objective_columns(rows: Sequence[LeaderboardRow]) -> list[_Column]:
+    """The objectives, and mIoU where there is room for it."""
+    names = list(rows[0].objectives)
+    columns = [_objective_column(name) for name in names]
+    return columns if MIOU in names or len(names) > _WITH_MIOU else [*columns, _METRIC_COLUMNS[1]]
+
+
+def _objective_column(name: str) -> _Column:
+    kind, _, class_name = name.partition("/")
+    title = f"{class_name.replace('_', ' ')} {_KINDS[kind]}" if class_name else _TITLES[name]
+    places = 2 if "false_alarms" in kind else 3
+    return _Column(
+        title,
+        lambda row: _decimal(row.objectives[name], places),
+        number=True,
+        no_wrap=False,
+        min_width=len("recall"),
+        max_width=len("recall"),
+    )

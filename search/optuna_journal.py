@@ -4,6 +4,7 @@ import logging
 import tempfile
 import threading
 import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from search.ranking import objective_values
+from search.sampler import directions
 from search.space import Space, suggest
 from trainable.storage import Storage
 from trainable.trial_record import TrialSnapshot
@@ -40,13 +43,15 @@ class OptunaJournal:
         folder: The folder of the search.
         study_name: Name of the study.
         space: Where the trials' params come from.
+        objectives: Of the search; with several, Optuna Dashboard shows their Pareto front.
     """
 
-    def __init__(self, folder: Storage, study_name: str, space: Space) -> None:
+    def __init__(self, folder: Storage, study_name: str, space: Space, objectives: Sequence[str] = ("miou",)) -> None:
         self.name = f"Optuna journal {folder.url}/{JOURNAL_FILE}"
         self._folder = folder
         self._study_name = study_name
         self._space = space
+        self._objectives = tuple(objectives)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._study: optuna.Study | None = None
         self._copied: set[str] = set()
@@ -87,7 +92,7 @@ class OptunaJournal:
     def _open(self) -> optuna.Study:
         if self._study is None:
             self._fetch()
-            self._study = _load(self._path, self._study_name)
+            self._study = _load(self._path, self._study_name, self._objectives)
         return self._study
 
     def _fetch(self) -> None:
@@ -104,32 +109,62 @@ class OptunaJournal:
         params, distributions = _params(trial.card.params, self._space)
         outside = {key: value for key, value in trial.card.params.items() if key not in params}
         try:
-            study.add_trial(_frozen(trial, params, distributions, outside))
+            study.add_trial(self._frozen(trial, params, distributions, outside))
         except ValueError:
             # A study refuses a value outside its range, and choices that differ from those before.
-            study.add_trial(_frozen(trial, {}, {}, trial.card.params))
+            study.add_trial(self._frozen(trial, {}, {}, trial.card.params))
+
+    def _frozen(
+        self,
+        trial: TrialSnapshot,
+        params: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        outside: dict[str, Any],
+    ) -> FrozenTrial:
+        assert trial.end is not None
+        several = len(self._objectives) > 1
+        state, values = _outcome_of_several(trial, self._objectives) if several else _outcome(trial)
+        frozen = optuna.create_trial(
+            state=state,
+            values=values,
+            params=params,
+            distributions=distributions,
+            user_attrs=_user_attrs(trial, outside),
+            # With several objectives Optuna knows none, and its TPE stumbles over those of a stopped trial.
+            intermediate_values={} if several else {epoch.epoch: epoch.objective for epoch in trial.epochs},
+        )
+        frozen.datetime_start = _local_time(trial.card.created_ms)
+        frozen.datetime_complete = _local_time(trial.end.time_ms)
+        return frozen
 
 
-def _load(path: Path, study_name: str) -> optuna.Study:
+def _load(path: Path, study_name: str, objectives: Sequence[str]) -> optuna.Study:
     _cut_torn_line(path)
     # Optuna announces each new study, and warns of each value outside its range, which `_add` takes care of.
     logging.getLogger("optuna.storages.journal").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="The value .* is out of the range", category=UserWarning)
     try:
-        return _study(path, study_name)
+        return _study(path, study_name, objectives)
     except (ValueError, KeyError) as error:
         aside = path.with_name(f"{path.name}.damaged")
         logger.warning("%s is damaged and written anew, the old one is %s: %s", path, aside.name, error)
         path.replace(aside)
-        return _study(path, study_name)
+        return _study(path, study_name, objectives)
 
 
-def _study(path: Path, name: str) -> optuna.Study:
+def _study(path: Path, name: str, objectives: Sequence[str]) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(str(path)))
     # Not `load_if_exists`, which writes its vain attempt into the journal.
     if name in optuna.get_all_study_names(storage):
-        return optuna.load_study(study_name=name, storage=storage)
-    return optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study = optuna.load_study(study_name=name, storage=storage)
+    else:
+        study = optuna.create_study(study_name=name, storage=storage, directions=directions(objectives))
+    if len(objectives) > 1 and study.metric_names is None:
+        with warnings.catch_warnings():
+            # Marked experimental, and unchanged since Optuna 3.2.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(objectives))
+    return study
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -153,30 +188,23 @@ def _params(params: dict[str, Any], space: Space) -> tuple[dict[str, Any], dict[
     return fixed.params, fixed.distributions
 
 
-def _frozen(
-    trial: TrialSnapshot, params: dict[str, Any], distributions: dict[str, BaseDistribution], outside: dict[str, Any]
-) -> FrozenTrial:
-    assert trial.end is not None
-    state, value = _outcome(trial)
-    frozen = optuna.create_trial(
-        state=state,
-        value=value,
-        params=params,
-        distributions=distributions,
-        user_attrs=_user_attrs(trial, outside),
-        intermediate_values={epoch.epoch: epoch.objective for epoch in trial.epochs},
-    )
-    frozen.datetime_start = _local_time(trial.card.created_ms)
-    frozen.datetime_complete = _local_time(trial.end.time_ms)
-    return frozen
-
-
-def _outcome(trial: TrialSnapshot) -> tuple[TrialState, float | None]:
+def _outcome(trial: TrialSnapshot) -> tuple[TrialState, list[float] | None]:
     if trial.state == "diverged":
-        return TrialState.COMPLETE, 0.0
+        return TrialState.COMPLETE, [0.0]
     if trial.state == "failed" or trial.objective is None:
         return TrialState.FAIL, None
-    return (TrialState.PRUNED if trial.state == "pruned" else TrialState.COMPLETE), trial.objective
+    return (TrialState.PRUNED if trial.state == "pruned" else TrialState.COMPLETE), [trial.objective]
+
+
+def _outcome_of_several(trial: TrialSnapshot, objectives: Sequence[str]) -> tuple[TrialState, list[float] | None]:
+    """The outcome as the figures want it: a diverged trial has no values, and made-up ones would bend their axes.
+
+    A trial that was stopped early keeps its values and stays off the front, which is of completed trials.
+    """
+    values = None if trial.state in ("failed", "diverged") else objective_values(trial, objectives)
+    if values is None:
+        return TrialState.FAIL, None
+    return (TrialState.PRUNED if trial.state == "pruned" else TrialState.COMPLETE), list(values)
 
 
 def _user_attrs(trial: TrialSnapshot, outside: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.ranking import pareto_front, ranked
 from search.trial_line import ended_line, loss_text, model_and_loss
 from trainable.trial_record import TrialSnapshot
 
@@ -38,6 +39,7 @@ class SearchState:
         started: `time.monotonic()` at the start of this launch.
         deadline: The same clock when the time budget ends, or None.
         epochs_at_start: Epochs that earlier launches had done.
+        objectives: Of the search.
     """
 
     name: str
@@ -49,6 +51,7 @@ class SearchState:
     started: float
     deadline: float | None = None
     epochs_at_start: int = 0
+    objectives: tuple[str, ...] = ("miou",)
 
 
 class SearchView(Protocol):
@@ -165,19 +168,18 @@ def budget(state: SearchState) -> int:
 
 
 def best_trial(trials: Iterable[TrialSnapshot]) -> TrialSnapshot | None:
-    """The trial of the highest objective, the earlier one of equals; those that failed or diverged do not count."""
-    ranked = [trial for trial in trials if trial.objective is not None and trial.state not in ("failed", "diverged")]
-    return max(ranked, key=lambda trial: (trial.objective or 0.0, -trial.card.number), default=None)
+    """The first of the ranking, or None where there is none yet."""
+    return next(iter(ranked(trials)), None)
 
 
 def best_text(state: SearchState) -> str:
-    """The best so far and by what: `best 0.412 by t0003 (unet, dice)`."""
+    """The best so far and by what: `best 0.412 by t0003 (unet, dice)`; with several objectives, `, 4 on the front`."""
     best = best_trial(state.trials.values())
-    return (
-        "nothing to compare yet"
-        if best is None
-        else f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best)})"
-    )
+    if best is None:
+        return "nothing to compare yet"
+    front = pareto_front(state.trials.values(), state.objectives) if len(state.objectives) > 1 else ()
+    on_front = f", {len(front)} on the front" if front else ""
+    return f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best)}){on_front}"
 
 
 def epochs_left(state: SearchState) -> float:

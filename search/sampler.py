@@ -7,12 +7,14 @@ record: after a crash, an extension or a move to another machine the sampler kno
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.ranking import measured_values, non_dominated
 from search.space import Space, Value, suggest
+from trainable.objectives import is_minimised
 from trainable.trial_record import TrialSnapshot
 
 MAX_OBSERVATIONS: Final = 1000
@@ -29,6 +31,14 @@ _STATES: Final = {
     "unfinished": TrialState.RUNNING,
 }
 
+_STATES_OF_SEVERAL: Final = _STATES | {"pruned": TrialState.COMPLETE}
+"""With several objectives Optuna has no pruning: its TPE raises where a pruned trial has intermediate values, since it
+could not order them. A stopped trial is told with what it had reached when it was stopped."""
+
+_WORST_SHARE: Final = 1.0
+_WORST_COUNT: Final = 1e3
+"""False alarms an image, where no trial has been measured yet."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -37,20 +47,35 @@ class Observation:
     Attributes:
         params: The searched values by flat key.
         state: completed, pruned, diverged, failed or unfinished.
-        values: Running best of the objective after each epoch.
+        values: Running best of the first objective after each epoch.
+        finals: Every objective at the best epoch, None for what was not measured; empty before the first epoch.
     """
 
     params: dict[str, Value]
     state: str
     values: tuple[float, ...]
+    finals: tuple[float | None, ...] = ()
 
     @staticmethod
-    def of(trial: TrialSnapshot) -> "Observation":
-        """The observation that a trial's record amounts to."""
-        return Observation(trial.card.params, trial.state, tuple(epoch.objective for epoch in trial.epochs))
+    def of(trial: TrialSnapshot, objectives: Sequence[str] = ("miou",)) -> "Observation":
+        """The observation that a trial's record amounts to.
+
+        Args:
+            trial: As it stands.
+            objectives: Of the search.
+        """
+        values = tuple(epoch.objective for epoch in trial.epochs)
+        finals = measured_values(trial, objectives) if trial.epochs else ()
+        return Observation(trial.card.params, trial.state, values, finals)
 
 
-def suggest_point(space: Space, observations: Sequence[Observation], seed: int, number: int) -> dict[str, Value]:
+def suggest_point(
+    space: Space,
+    observations: Sequence[Observation],
+    seed: int,
+    number: int,
+    objectives: Sequence[str] = ("miou",),
+) -> dict[str, Value]:
     """The next point to try.
 
     Args:
@@ -58,33 +83,99 @@ def suggest_point(space: Space, observations: Sequence[Observation], seed: int, 
         observations: All trials so far; unfinished ones keep the sampler away from their place (constant liar).
         seed: Of the search.
         number: The suggestion's number: each has random numbers of its own, whatever launch it falls into.
+        objectives: Of the search; of several, TPE's good group are the best trade-offs.
 
     Returns:
         All values that exist at the point, by flat key, the fixed ones included.
     """
-    study = optuna.create_study(direction="maximize", sampler=_sampler(seed, number))
-    study.add_trials([frozen_trial(space, observation) for observation in _limited(observations)])
+    study = optuna.create_study(directions=directions(objectives), sampler=_sampler(seed, number))
+    study.add_trials(_frozen_trials(space, observations, objectives))
     return suggest(study.ask(), space)
 
 
+def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
+    """The objectives as Optuna's directions."""
+    return ["minimize" if is_minimised(name) else "maximize" for name in objectives]
+
+
+def _frozen_trials(
+    space: Space, observations: Sequence[Observation], objectives: Sequence[str]
+) -> Sequence[FrozenTrial]:
+    if len(objectives) == 1:
+        return [frozen_trial(space, observation) for observation in _limited(observations)]
+    worst = worst_values(observations, objectives)
+    kept = _limited_by_front(observations, objectives, worst)
+    return [frozen_trial_of_several(space, observation, worst) for observation in kept]
+
+
 def frozen_trial(space: Space, observation: Observation) -> FrozenTrial:
-    """An observation as Optuna's own record of a trial."""
-    fixed = optuna.trial.FixedTrial(dict(observation.params))
-    suggest(fixed, space)
+    """An observation of one objective as Optuna's own record of a trial."""
     state = _STATES[observation.state]
     if state == TrialState.PRUNED and not observation.values:
         state = TrialState.FAIL
+    values = [_final_value(observation)] if state == TrialState.COMPLETE else None
+    return _create_trial(space, observation, state, values, dict(enumerate(observation.values, start=1)))
+
+
+def frozen_trial_of_several(space: Space, observation: Observation, worst: Sequence[float]) -> FrozenTrial:
+    """An observation of several objectives as Optuna's own record of a trial.
+
+    Args:
+        space: What is searched.
+        observation: Of a trial.
+        worst: What a trial that diverged is told with, and an objective that was not measured.
+    """
+    state = _STATES_OF_SEVERAL[observation.state]
+    if observation.state == "pruned" and not observation.finals:
+        state = TrialState.FAIL
+    values = _final_values(observation, worst) if state == TrialState.COMPLETE else None
+    return _create_trial(space, observation, state, values, {})
+
+
+def _create_trial(
+    space: Space,
+    observation: Observation,
+    state: TrialState,
+    values: list[float] | None,
+    intermediate_values: dict[int, float],
+) -> FrozenTrial:
+    fixed = optuna.trial.FixedTrial(dict(observation.params))
+    suggest(fixed, space)
     return create_trial(
         state=state,
-        value=_final_value(observation) if state == TrialState.COMPLETE else None,
+        values=values,
         params=fixed.params,
         distributions=fixed.distributions,
-        intermediate_values=dict(enumerate(observation.values, start=1)),
+        intermediate_values=intermediate_values,
     )
 
 
 def _final_value(observation: Observation) -> float:
     return observation.values[-1] if observation.state == "completed" else 0.0
+
+
+def _final_values(observation: Observation, worst: Sequence[float]) -> list[float]:
+    if observation.state == "diverged" or not observation.finals:
+        return list(worst)
+    return [bad if value is None else value for value, bad in zip(observation.finals, worst, strict=True)]
+
+
+def worst_values(observations: Sequence[Observation], objectives: Sequence[str]) -> tuple[float, ...]:
+    """For each objective a value that cannot look good.
+
+    0 for what grows, 1 for the share of objects that are missed. Counts of false alarms have no upper end: the worst
+    that has been seen, because a number far beyond would make all that was seen look alike to TPE's hypervolume.
+    """
+    return tuple(_worst(place, name, observations) for place, name in enumerate(objectives))
+
+
+def _worst(place: int, name: str, observations: Sequence[Observation]) -> float:
+    if not is_minimised(name):
+        return 0.0
+    if "miss_rate" in name.partition("/")[0]:
+        return _WORST_SHARE
+    seen = [value for each in observations if each.finals and (value := each.finals[place]) is not None]
+    return max(seen, default=_WORST_COUNT)
 
 
 def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
@@ -100,6 +191,23 @@ def _limited(observations: Sequence[Observation]) -> Sequence[Observation]:
     if len(observations) <= MAX_OBSERVATIONS:
         return observations
     ranked = sorted(range(len(observations)), key=lambda place: max(observations[place].values, default=0.0))
+    return _best_and_latest(observations, ranked)
+
+
+def _limited_by_front(
+    observations: Sequence[Observation], objectives: Sequence[str], worst: Sequence[float]
+) -> Sequence[Observation]:
+    """The same for several objectives, where the front counts as the best, then the first objective."""
+    if len(observations) <= MAX_OBSERVATIONS:
+        return observations
+    values = [_final_values(observation, worst) for observation in observations]
+    front = non_dominated(values, objectives)
+    ranked = sorted(range(len(values)), key=lambda place: (front[place], values[place][0]))
+    return _best_and_latest(observations, ranked)
+
+
+def _best_and_latest(observations: Sequence[Observation], ranked: Sequence[int]) -> Sequence[Observation]:
+    """The best by `ranked` (places, the best last) and the latest of the others, in their order."""
     best = set(ranked[-_BEST_KEPT:])
     latest = [place for place in range(len(observations)) if place not in best][-(MAX_OBSERVATIONS - len(best)) :]
     return [observations[place] for place in sorted([*best, *latest])]

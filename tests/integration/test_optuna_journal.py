@@ -13,7 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from search.optuna_journal import JOURNAL_FILE, OptunaJournal
-from search.space import nested, parse_space
+from search.space import nested
+from search.space_parsing import parse_space
 from trainable.storage import Storage
 from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 
@@ -229,3 +230,82 @@ def test_optuna_dashboard_opens_it(folder, path):
     assert [t["state"] for t in detail["trials"]] == ["Complete", "Pruned", "Complete", "Fail"]
     assert {attr["key"] for attr in detail["trials"][0]["user_attrs"]} >= {"aerosweep_trial", "architecture", "loss"}
     assert [p["name"] for p in detail["union_search_space"]] == sorted(TVERSKY)
+
+
+OBJECTIVES = ("miou", "thing_miss_rate")
+
+
+def trial_of_two(number, reason, miou, miss_rate):
+    """A trial whose best epoch is its first of two."""
+    snapshot = trial(number, reason)
+    history = tuple(
+        EpochRecord(epoch, BEGAN_MS, miou, 1, {"miou": miou / epoch} | miss_rate(epoch)) for epoch in (1, 2)
+    )
+    return TrialSnapshot(snapshot.card, history, EndMarker(reason, "", BEGAN_MS, 1, history))
+
+
+def missed(share):
+    return lambda epoch: {"thing_miss_rate": share / epoch}
+
+
+TWO_OBJECTIVES = [
+    trial_of_two(0, "completed", 0.5, missed(0.4)),
+    trial_of_two(1, "completed", 0.4, missed(0.2)),
+    trial_of_two(2, "completed", 0.45, missed(0.6)),
+    trial_of_two(3, "pruned", 0.3, missed(0.1)),
+    trial_of_two(4, "diverged", 0.9, missed(0.0)),
+    trial_of_two(5, "failed", 0.9, missed(0.0)),
+    trial_of_two(6, "completed", 0.6, lambda epoch: {}),
+]
+
+
+@pytest.fixture
+def two_objectives(folder, path):
+    """A journal of two objectives, written in two goes."""
+    for part in (TWO_OBJECTIVES[:2], TWO_OBJECTIVES):
+        written = OptunaJournal(folder, "aeroscapes", SPACE, OBJECTIVES)
+        for each in part:
+            written.project(each)
+        written.close()
+    return path
+
+
+def test_several_objectives_keep_their_directions_names_and_values(two_objectives):
+    study = load(two_objectives)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == list(OBJECTIVES)
+    assert [(copied.state.name, copied.values) for copied in study.trials] == [
+        ("COMPLETE", [0.5, 0.4]),
+        ("COMPLETE", [0.4, 0.2]),
+        ("COMPLETE", [0.45, 0.6]),
+        ("PRUNED", [0.3, 0.1]),
+        ("FAIL", None),
+        ("FAIL", None),
+        ("FAIL", None),
+    ]
+    assert {copied.user_attrs["aerosweep_trial"] for copied in study.best_trials} == {"t0000", "t0001"}
+
+
+def test_optuna_goes_on_where_a_search_of_several_objectives_has_ended(folder, path):
+    written = OptunaJournal(folder, "aeroscapes", SPACE, OBJECTIVES)
+    for number in range(14):
+        written.project(trial_of_two(number, ("completed", "pruned")[number % 2], number / 20, missed(number / 20)))
+    study = load(path)
+    assert set(study.ask(study.trials[0].distributions).params) == set(TVERSKY)
+
+
+def test_the_journal_of_one_objective_is_the_one_that_it_always_was(folder, path):
+    journal(folder).project(trial(0))
+    study = load(path)
+    assert study.metric_names is None
+    assert "metric_names" not in path.read_text()
+
+
+def test_optuna_dashboard_opens_several_objectives(two_objectives):
+    app = optuna_dashboard.wsgi(JournalStorage(JournalFileBackend(str(two_objectives))))
+    (summary,) = get(app, "/api/studies")["study_summaries"]
+    assert summary["directions"] == ["maximize", "minimize"]
+    detail = get(app, f"/api/studies/{summary['study_id']}")
+    assert detail["objective_names"] == list(OBJECTIVES)
+    assert [trial["trial_id"] for trial in detail["best_trials"]] == [0, 1]
+    assert [t["state"] for t in detail["trials"]] == [*3 * ["Complete"], "Pruned", *3 * ["Fail"]]

@@ -91,7 +91,8 @@ def test_a_measured_zero_is_a_zero():
     (row,) = leaderboard([trial(0, [0.0])])
     assert (row.rank, row.objective, row.miou) == (1, 0.0, 0.0)
     assert (
-        write_csv([row]).decode().splitlines()[1] == "1,t0000,completed,false,unet,resnet18,dice,1,0.0,0.0,0.0,0.0,1.0"
+        write_csv([row]).decode().splitlines()[1]
+        == "1,t0000,completed,false,unet,resnet18,dice,1,0.0,0.0,0.0,0.0,,,1.0"
     )
 
 
@@ -128,7 +129,7 @@ def test_the_csv_has_a_row_a_trial_and_empty_cells_for_what_is_missing():
     table = list(csv.DictReader(io.StringIO(write_csv(rows).decode())))
     assert list(table[0]) == [
         *("rank", "trial", "state", "baseline", "architecture", "encoder", "loss", "epochs"),
-        *("objective", "miou", "thing_miou", "worst_class_iou", "minutes"),
+        *("objective", "miou", "thing_miou", "worst_class_iou", "miss_rate", "false_alarms", "minutes"),
     ]
     assert table[0]["objective"] == "0.123457"
     assert table[0]["baseline"] == "true"
@@ -194,3 +195,100 @@ def test_names_with_brackets_are_no_markup():
     text = printed(leaderboard([trial(0, [0.5], config=config)]))
     assert "[red]x" in text
     assert "[bold]e" in text
+
+
+DEEP = {
+    "model": {"architecture": "deeplabv3plus", "encoder": "resnet34"},
+    "loss": {"name": "compound", "pixel": "focal", "focal_gamma": 2.0, "region": "tversky", "alpha": 0.7, "beta": 0.3},
+}
+THREE = ("miou", "thing_miss_rate", "recall/construction_vehicle")
+
+
+def trial_of_three(number, miou, missed, recall, reason="completed", **changes):
+    metrics = {
+        "miou": miou,
+        "thing_miou": 0.11,
+        "worst_class_iou": 0.01,
+        "thing_miss_rate": missed,
+        "thing_false_alarms_per_image": 12.345678901,
+        "recall/construction_vehicle": recall,
+    }
+    return trial(number, [miou], reason, config=DEEP, metrics={1: metrics}, **changes)
+
+
+SEVERAL = leaderboard(
+    [
+        trial_of_three(0, 0.5, 0.4, 0.2, baseline=True),
+        trial_of_three(1, 0.4, 0.3, 0.1),
+        trial_of_three(2, 0.3, 0.45, 0.15),
+        trial_of_three(3, 0.2, 0.1, 0.9, "pruned"),
+        trial_of_three(4, 0.9, 0.0, 0.9, "diverged"),
+    ],
+    THREE,
+)
+
+
+def test_with_several_objectives_the_first_ranks_and_the_front_is_marked():
+    assert [(row.rank, row.trial, row.pareto) for row in SEVERAL] == [
+        (1, "t0000", True),
+        (2, "t0001", True),
+        (3, "t0002", False),
+        (4, "t0003", False),
+        (None, "t0004", False),
+    ]
+    assert dict(SEVERAL[1].objectives) == dict(zip(THREE, (0.4, 0.3, 0.1), strict=True))
+    assert dict(SEVERAL[4].objectives) == dict.fromkeys(THREE)
+
+
+def test_with_one_objective_there_is_no_front():
+    (row,) = leaderboard([trial_of_three(0, 0.5, 0.4, 0.2)])
+    assert (row.pareto, row.miss_rate) == (False, 0.4)
+    assert "◆" not in printed([row])
+    assert write_csv([row]).decode().splitlines()[1].endswith("0.5,0.5,0.11,0.01,0.4,12.345679,1.0")
+
+
+def test_the_csv_has_the_objectives_that_have_no_column_yet_and_the_front():
+    table = list(csv.DictReader(io.StringIO(write_csv(SEVERAL).decode())))
+    assert list(table[0])[-3:] == ["minutes", "recall/construction_vehicle", "pareto"]
+    assert [row["recall/construction_vehicle"] for row in table] == ["0.2", "0.1", "0.15", "0.9", ""]
+    assert [row["pareto"] for row in table] == ["true", "true", "false", "false", "false"]
+    assert table[0]["miss_rate"] == "0.4"
+
+
+def test_the_table_of_several_objectives_can_be_read_on_eighty_columns():
+    lines = printed(SEVERAL, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for part in (
+        "t0000*◆",
+        "t0001◆",
+        "deeplabv3plus",
+        "diverged",
+        "t0002 ",
+        "mIoU",
+        "missed",
+        "recall",
+        "focal(g=2.00)",
+        "0.400",
+        "0.150",
+        "pruned",
+    ):
+        assert part in text
+    assert "◆ on the front of the best trade-offs" in text
+    assert "…" not in text
+
+
+def test_the_table_shows_miou_beside_objectives_that_are_others():
+    rows = leaderboard(
+        [trial_of_three(0, 0.5, 0.4, 0.2)], ("recall/construction_vehicle", "false_alarms_per_image/car")
+    )
+    text = printed(rows, width=120)
+    assert [title in text for title in ("mIoU", "car", "objective", "things")] == [True, True, False, False]
+
+
+def test_four_objectives_still_fit_on_eighty_columns():
+    objectives = ("thing_miou", "thing_miss_rate", "thing_false_alarms_per_image", "recall/construction_vehicle")
+    text = printed(leaderboard([trial_of_three(0, 0.5, 0.4, 0.2)], objectives), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("0.500", "0.400", "12.35", "0.200", "done"):
+        assert part in text

@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from search.progress import (
     LiveView,
     PlainView,
     SearchState,
+    best_text,
     best_trial,
     counts_text,
     duration,
@@ -95,6 +97,19 @@ def test_the_best_is_the_highest_objective_of_what_can_be_used():
     assert best_trial([trial(0, [0.9], "failed"), trial(1, [0.1])]).card.number == 1
     assert best_trial([trial(1, [0.5]), trial(0, [0.5])]).card.number == 0
     assert best_trial([trial(0)]) is None
+
+
+def test_with_several_objectives_the_front_is_counted():
+    def measured(number, miou, miss_rate, reason="completed"):
+        snapshot = trial(number, [miou], reason)
+        epochs = tuple(replace(epoch, metrics={"thing_miss_rate": miss_rate}) for epoch in snapshot.epochs)
+        return replace(snapshot, epochs=epochs)
+
+    trials = [measured(0, 0.5, 0.4), measured(1, 0.4, 0.3), measured(2, 0.3, 0.5), measured(3, 0.1, 0.0, "pruned")]
+    objectives = ("miou", "thing_miss_rate")
+    assert best_text(state(*trials, objectives=objectives)) == "best 0.500 by t0000 (unet, dice), 2 on the front"
+    assert best_text(state(*trials)) == "best 0.500 by t0000 (unet, dice)"
+    assert best_text(state(trials[3], objectives=objectives)) == "best 0.100 by t0003 (unet, dice)"
 
 
 def test_epochs_left_before_anything_has_ended_are_full_lengths():
