@@ -1,21 +1,19 @@
 """The command line: parses, prints and exits; everything heavy is imported by the command that needs it."""
 
 import sys
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from aerosweep import data_commands
-from aerosweep.options import Address, OptionalFile, Output, Overrides, Resume, SearchFile
+from aerosweep.confirm_commands import confirm_search, log_console, printer, show_confirmation, show_leaderboard
+from aerosweep.options import Address, OptionalFile, Output, Overrides, RecordedSearch, Resume, SearchFile
 from aerosweep.user_errors import INTERRUPTED, without_traceback
 
 if TYPE_CHECKING:
     from search.config import SearchConfig
-
-_SHOWN_TRIALS = 15
-_LOG_WIDTH = 160
 
 app = typer.Typer(
     name="aerosweep",
@@ -30,6 +28,10 @@ app.add_typer(data_commands.app, name="data")
 
 def main() -> None:
     """Run the command line."""
+    # Losses and models of the user's own lie where the command is started. `python -m` looks there by itself, the
+    # console script does not; Ray's workers do, as `ray.init` sends them the driver's current directory. Last, so that
+    # a folder called `search` there does not hide ours.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
     except KeyboardInterrupt:
@@ -95,6 +97,42 @@ def train(
 
 
 @app.command(
+    help="Train the best configurations again from fresh seeds and measure each once on val.\n\n"
+    "SEARCH is the folder of a search, or its config file. Confirms the best, the best of each loss and the best "
+    "baseline (see `confirm` in docs/config.md), shows means, spreads, intervals over scenes and a verdict for every "
+    "claim, and writes SEARCH/confirm/. Continues where an earlier launch was stopped; no val score is taken twice.",
+    epilog="Example: aerosweep confirm runs/my-search --set confirm.seeds=5",
+)
+@without_traceback
+def confirm(
+    search: RecordedSearch, overrides: Overrides = None, output: Output = None, address: Address = None
+) -> None:
+    """Confirm a search."""
+    from search.config_file import load_recorded_config
+
+    config = load_recorded_config(search, overrides or [], output)
+    raise typer.Exit(confirm_search(config, address, log_console()))
+
+
+@app.command(
+    help="Show what a search has found: scores confirmed on val first, then dev scores, then losses at equal effort.",
+    epilog="Example: aerosweep leaderboard runs/my-search",
+)
+@without_traceback
+def leaderboard(search: RecordedSearch, overrides: Overrides = None, output: Output = None) -> None:
+    """Show the leaderboard."""
+    from search.config_file import load_recorded_config
+
+    config = load_recorded_config(search, overrides or [], output)
+    console = log_console()
+    from trainable.storage import Storage
+    from trainable.trial_record import load_trials
+
+    show_confirmation(config, console)
+    show_leaderboard(load_trials(Storage(config.folder)), config.objectives, console)
+
+
+@app.command(
     help="Bring MLflow, the Optuna journal and the leaderboard in line with the record of a search.\n\n"
     "For a tracker that was down, or another one. Changes nothing where nothing is missing.",
     epilog="Example: aerosweep sync search.yaml --output runs",
@@ -105,7 +143,7 @@ def sync(config: SearchFile, overrides: Overrides = None, output: Output = None)
     from search.config_file import load_search_config
 
     loaded = load_search_config(config, overrides or [], output)
-    say = _printer(Console())
+    say = printer(Console())
     from search.projections import sync_search
 
     say(sync_search(loaded, say))
@@ -115,12 +153,9 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
     from aerosweep.closing import closing_lines, exit_code
     from aerosweep.image_progress import ImageProgress
     from search.config_file import config_warnings
-    from search.leaderboard import leaderboard, leaderboard_table
     from search.progress import make_view
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_LOG_WIDTH)  # a log has no edge that a table would have to keep to
+    console = log_console()
     view = make_view(console)
     for warning in config_warnings(config):
         view.say(f"warning: {warning}")
@@ -134,12 +169,11 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
             outcome = run_search(config, resume=resume, address=address, view=view, say=view.say, on_decode=on_decode)
     finally:
         view.close()
-    console.print(leaderboard_table(leaderboard(outcome.trials), _SHOWN_TRIALS))
-    say = _printer(console)
-    for line in closing_lines(outcome, config.budget.trials, sys.argv):
+    show_leaderboard(outcome.trials, config.objectives, console)
+    say = printer(console)
+    for line in closing_lines(outcome, config, sys.argv):
         say(line)
-    raise typer.Exit(exit_code(outcome))
-
-
-def _printer(console: Console) -> Callable[[str], None]:
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+    code = exit_code(outcome)
+    if code == 0 and config.confirm.after_search and not outcome.resume_needed:
+        code = confirm_search(config, address, console)
+    raise typer.Exit(code)

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from search.config import SearchConfig
     from search.launch import SearchOutcome
 
 _USELESS = ("failed", "diverged")
 
 
-def closing_lines(outcome: "SearchOutcome", budget_trials: int, argv: Sequence[str]) -> list[str]:
+def closing_lines(outcome: "SearchOutcome", config: "SearchConfig", argv: Sequence[str]) -> list[str]:
     """The lines below the leaderboard.
 
     Args:
         outcome: Of the search.
-        budget_trials: Trials that were asked for.
+        config: Of the search.
         argv: The command line, for the command that resumes it.
     """
     lines = [f"leaderboard  {outcome.folder}/leaderboard.csv", f"MLflow UI    {runnable(outcome.ui_command)}"]
@@ -26,9 +27,11 @@ def closing_lines(outcome: "SearchOutcome", budget_trials: int, argv: Sequence[s
         lines.append(f"Optuna       {runnable(dashboard)}")
     if outcome.interrupted:
         ended = sum(trial.end is not None for trial in outcome.trials)
-        lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {budget_trials} trials ended")
+        lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {config.budget.trials} trials ended")
     if outcome.interrupted or outcome.resume_needed:
         lines.append(f"continue     {runnable(resume_command(argv))}")
+    elif config.budget.trials > 1 and not config.confirm.after_search:
+        lines.append(f"confirm      {runnable(f'aerosweep confirm {shlex.quote(outcome.folder)}')}")
     return lines
 
 

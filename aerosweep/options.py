@@ -37,6 +37,10 @@ Address = Annotated[
 SearchFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The search config, a YAML file.", show_default=False)
 ]
+RecordedSearch = Annotated[
+    str,
+    typer.Argument(metavar="SEARCH", help="The folder of a recorded search, or its config file.", show_default=False),
+]
 OptionalFile = Annotated[
     Path | None,
     typer.Argument(

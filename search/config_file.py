@@ -10,7 +10,7 @@ from search.baselines import baseline_points
 from search.config import SearchConfig
 from search.config_check import located, validate
 from search.config_problem import raise_all, show
-from search.config_yaml import ConfigDocument, parse_value, read_document
+from search.config_yaml import ConfigDocument, parse_document, parse_value, read_document
 from search.space import Fixed
 from search.train_config import TrainConfig
 from trainable.errors import InputError
@@ -56,6 +56,47 @@ def load_train_config(path: Path | None, overrides: Sequence[str], output: str |
     return config.absolute()
 
 
+def load_recorded_config(search: str, overrides: Sequence[str], output: str | None) -> SearchConfig:
+    """Read the config of a search that has been recorded.
+
+    Args:
+        search: The folder of the search, a path or a URL, or the config file that it was started with.
+        overrides: As for `load_search_config`.
+        output: With a config file, the folder of all searches.
+
+    Returns:
+        The config with absolute paths; of a folder that was moved, with its present place.
+
+    Raises:
+        InputError: There is no such search, or its config and the overrides do not go together.
+    """
+    if "://" not in search and Path(search).is_file():
+        return load_search_config(Path(search), overrides, output)
+    if output is not None:
+        raise InputError("--output goes with a config file", f"the folder {search}", "Leave --output out")
+    from search.search_folder import CONFIG_FILE  # with fsspec, which a config file needs none of
+    from trainable.storage import Storage
+
+    storage, _, name = _absolute(search).rpartition("/")
+    data = Storage(f"{storage}/{name}").read(CONFIG_FILE)
+    if data is None:
+        raise InputError(
+            "SEARCH must be the folder of a recorded search, or its config file",
+            search,
+            "Give the folder that the end of the search names, for example runs/my-search",
+        )
+    document = parse_document(data.decode(), f"{storage}/{name}/{CONFIG_FILE}")
+    if document.values.get("name") != name:
+        rule = "the folder of a search must keep the search's name"
+        raise InputError(rule, f"{name} for {document.values.get('name')}", "Rename the folder")
+    document = _with_overrides(document.with_value("storage", storage, search), overrides)
+    return validate(SearchConfig, document).absolute()
+
+
+def _absolute(search: str) -> str:
+    return search.rstrip("/") if "://" in search else str(Path(search).expanduser().resolve())
+
+
 def config_warnings(config: SearchConfig) -> list[str]:
     """What is allowed in a config and yet probably not meant."""
     warnings = []
@@ -67,10 +108,8 @@ def config_warnings(config: SearchConfig) -> list[str]:
     fixed = all(isinstance(domain, Fixed) for domain in config.parsed_space.domains.values())
     if config.budget.trials > 1 and fixed and config.baselines == "none":
         warnings.append(f"space searches nothing: all {config.budget.trials} trials will be the same")
-    if "seeds" in config.confirm.model_fields_set:
-        warnings.append(
-            "confirm.seeds is recorded, but this version runs no confirmations: the ranking is of single runs"
-        )
+    if config.confirm.after_search and config.confirm.seeds == 1:
+        warnings.append("confirm.seeds is 1: from a single seed nothing can be said about a difference")
     baselines = len(baseline_points(config.baselines, config.parsed_space))
     if config.budget.trials < baselines:
         warnings.append(
@@ -86,12 +125,16 @@ def read_config(path: Path | None, overrides: Sequence[str], output: str | None)
     Raises:
         InputError: The file or an override cannot be read.
     """
-    document = read_document(path) if path else ConfigDocument({}, {}, None)
+    document = _with_overrides(read_document(path) if path else ConfigDocument({}, {}, None), overrides)
+    if output is not None:
+        document = document.with_value("storage", output, f"--output {output}")
+    return document
+
+
+def _with_overrides(document: ConfigDocument, overrides: Sequence[str]) -> ConfigDocument:
     for override in overrides:
         key, value = _parse_override(override)
         document = document.with_value(key, value, f"--set {override}")
-    if output is not None:
-        document = document.with_value("storage", output, f"--output {output}")
     return document
 
 

@@ -62,13 +62,13 @@ def describe_source(description: Path, root: Path | None) -> DataSource:
     return DataSource(dataset.absolute(), default_cache_dir())
 
 
-def synthetic_source(images: int, size: str, seed: int) -> DataSource:
+def synthetic_source(images: int, size: str, seed: int, scenes: int | None, imbalance: float) -> DataSource:
     """A synthetic image set, as the options of `data synthesize` describe it.
 
     Raises:
         InputError: An option is out of range.
     """
-    given = {"images": images, "size": size, "seed": seed}
+    given = {"images": images, "size": size, "seed": seed, "scenes": scenes, "imbalance": imbalance}
     sources = {f"dataset.{key}": f"--{key} {value}" for key, value in given.items()}
     document = ConfigDocument({"dataset": {"layout": "synthetic", **given}}, sources, None)
     return DataSource(validate(_DataSourceConfig, document).dataset, default_cache_dir())

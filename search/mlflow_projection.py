@@ -17,14 +17,19 @@ from trainable.trial_record import (
     BEST_OBJECTIVE,
     CONFIG_FILE,
     CONFUSION_MATRIX_FILE,
+    HELD_OUT_COUNTS_FILE,
+    HELD_OUT_MATRIX_FILE,
+    HELD_OUT_PREFIX,
     OBJECTIVE,
     PER_IMAGE_COUNTS_FILE,
+    ROLE_SEARCH,
     STATE_COMPLETED,
     STATE_FAILED,
     STATE_INTERRUPTED,
     STATE_RUNNING,
     TAG_ATTEMPTS,
     TAG_BASELINE,
+    TAG_CONFIRMS,
     TAG_DATA_FINGERPRINT,
     TAG_DEVICE,
     TAG_GIT_COMMIT,
@@ -32,6 +37,7 @@ from trainable.trial_record import (
     TAG_OBJECTIVE,
     TAG_PARENT,
     TAG_REASON,
+    TAG_ROLE,
     TAG_SEARCH,
     TAG_SEARCH_ID,
     TAG_STATE,
@@ -139,6 +145,19 @@ class MlflowProjection:
                 self._session = None
                 raise
 
+    def close_interrupted(self, trials: Sequence[TrialSnapshot]) -> None:
+        """Mark the runs of trials that have not ended as interrupted; `project` comes first.
+
+        Args:
+            trials: Of a confirmation, which says nothing about how the search as a whole stands.
+        """
+        with self._lock:
+            try:
+                self._open().close_interrupted(trials)
+            except BaseException:
+                self._session = None
+                raise
+
     def _open(self) -> "_Session":
         if self._session is None:
             self._session = _Session(Tracker(*self._where), self._search, self._folder, self._written)
@@ -180,10 +199,13 @@ class _Session:
         tags = _place_tags(trial) | self._common_tags()
         tags |= {
             TAG_PARENT: parent.run_id,
+            TAG_ROLE: card.role,
             TAG_TRIAL: card.trial_id,
             TAG_STATE: STATE_RUNNING,
             TAG_BASELINE: str(card.baseline).lower(),
         }
+        if card.confirms:
+            tags[TAG_CONFIRMS] = card.confirms
         run = self._tracker.create(card.trial_id, card.created_ms, tags)
         self._children[card.trial_id] = run
         self._written.runs += 1
@@ -191,7 +213,7 @@ class _Session:
 
     def _open_parent(self, start_ms: int) -> TrackedRun:
         if self._parent is None:
-            tags = self._common_tags() | {TAG_STATE: STATE_RUNNING, TAG_OBJECTIVE: self._search.objective}
+            tags = self._common_tags() | {TAG_ROLE: ROLE_SEARCH, TAG_OBJECTIVE: self._search.objective}
             self._parent = self._tracker.create(self._search.name, start_ms, tags)
         self._tracker.reopen(self._parent)
         self._tracker.log(self._parent, params=flat(self._search.config), tags={TAG_STATE: STATE_RUNNING})
@@ -227,7 +249,7 @@ class _Session:
         tags = _place_tags(trial) | {TAG_STATE: trial.end.reason}
         if trial.end.detail:
             tags[TAG_REASON] = shortened(trial.end.detail, LONGEST_TAG)
-        self._tracker.log(run, tags=tags)
+        self._tracker.log(run, _held_out_points(trial), tags=tags)
         # Last: a run that has its end time has everything.
         self._tracker.close(run, _STATUS[trial.end.reason], trial.end.time_ms)
 
@@ -237,6 +259,8 @@ class _Session:
         if trial.best is not None:
             for name in (CONFUSION_MATRIX_FILE, PER_IMAGE_COUNTS_FILE):
                 paths[name] = record.best_file(trial.best.epoch, name)
+        if trial.held_out is not None:
+            paths |= {path.replace("/", "_"): path for path in (HELD_OUT_COUNTS_FILE, HELD_OUT_MATRIX_FILE)}
         found = record.folder.read_many(list(paths.values()))
         return {name: found[path] for name, path in paths.items() if path in found}
 
@@ -247,10 +271,20 @@ class _Session:
                 continue
             if trial.card.trial_id in keepers:
                 self._log_weights(run, trial)
-            if trial.end is None and not live:
-                self._tracker.log(run, tags={TAG_STATE: STATE_INTERRUPTED})
-                self._tracker.close(run, _KILLED, _newest_ms([trial]))
+            if not live:
+                self._close_interrupted(run, trial)
         self._summarise(trials, live)
+
+    def close_interrupted(self, trials: Sequence[TrialSnapshot]) -> None:
+        for trial in trials:
+            run = self._children.get(trial.card.trial_id)
+            if run is not None:
+                self._close_interrupted(run, trial)
+
+    def _close_interrupted(self, run: TrackedRun, trial: TrialSnapshot) -> None:
+        if trial.end is None:
+            self._tracker.log(run, tags={TAG_STATE: STATE_INTERRUPTED})
+            self._tracker.close(run, _KILLED, _newest_ms([trial]))
 
     def _log_weights(self, run: TrackedRun, trial: TrialSnapshot) -> None:
         if trial.best is None or TAG_WEIGHTS in run.tags:
@@ -306,6 +340,17 @@ def _points(epoch: EpochRecord) -> "list[Metric]":
 
     values = {key: value for key, value in epoch.metrics.items() if key != OBJECTIVE} | {OBJECTIVE: epoch.objective}
     return [Metric(key, value, epoch.time_ms, epoch.epoch) for key, value in values.items()]
+
+
+def _held_out_points(trial: TrialSnapshot) -> "list[Metric]":
+    """What a confirmation scored on val, at the epoch whose weights were measured."""
+    from mlflow.entities import Metric
+
+    held_out = trial.held_out
+    if held_out is None:
+        return []
+    items = held_out.metrics.items()
+    return [Metric(f"{HELD_OUT_PREFIX}{name}", value, held_out.time_ms, held_out.epoch) for name, value in items]
 
 
 def _place_tags(trial: TrialSnapshot) -> dict[str, str]:

@@ -1,18 +1,19 @@
 """The projections of a search, each on a thread of its own, and what is left to do when a launch ends."""
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from search.config import SearchConfig
+from search.confirm_program import FOLDER, chosen_ids
 from search.leaderboard import leaderboard, write_csv
 from search.lease import current_holder
 from search.mlflow_projection import MlflowProjection, SearchIdentity
 from search.optuna_journal import OptunaJournal
 from search.projection import BackgroundProjection
-from search.retention import Retention, keepers
+from search.retention import Retention
 from search.search_folder import SearchMeta, read_meta
-from search.sync import SyncReport, sync
+from search.sync import SyncReport, sync, sync_confirmation
 from search.tracking_uri import tracking_uri
 from trainable.errors import InputError
 from trainable.storage import Storage
@@ -20,7 +21,7 @@ from trainable.trial_record import TrialSnapshot, load_trials
 
 LEADERBOARD_FILE: Final = "leaderboard.csv"
 
-_DRAIN_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 60.0
 """How long the end of a launch waits for a tracker before it leaves the rest to `aerosweep sync`."""
 
 
@@ -38,8 +39,8 @@ class Projections:
         self._config = config
         self._say = say
         self._mlflow = mlflow_projection(config, folder, meta)
-        self._journal = OptunaJournal(folder, config.name, config.parsed_space)
-        self._retention = Retention(folder, config.confirm)
+        self._journal = OptunaJournal(folder, config.name, config.parsed_space, config.objectives)
+        self._retention = Retention(folder, lambda ended: kept(config, ended))
         self._threads = [BackgroundProjection(each, say) for each in (self._mlflow, self._journal, self._retention)]
 
     def offer(self, trial: TrialSnapshot) -> None:
@@ -55,7 +56,7 @@ class Projections:
         """
         for trial in trials:
             self.offer(trial)
-        missing, *_ = (thread.close(_DRAIN_SECONDS) for thread in self._threads)
+        missing, *_ = (thread.close(DRAIN_SECONDS) for thread in self._threads)
         self._journal.close()
         if missing:
             self._say(f"{missing} trials are not in MLflow yet: run `aerosweep sync` with this config when it is back")
@@ -87,8 +88,10 @@ def sync_search(config: SearchConfig, say: Callable[[str], None]) -> str:
     trials = load_trials(folder)
     _sync_files(config, folder, trials)
     projection = mlflow_projection(config, folder, meta)
+    runs = folder.child(FOLDER)
     try:
-        report = sync(folder, projection, config.confirm, live)
+        confirmation = sync_confirmation(runs, mlflow_projection(config, runs, meta), live)
+        report = sync(folder, projection, kept(config, trials), live).with_confirmation(confirmation)
     except Exception as error:  # a tracker may raise anything
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InputError(
@@ -100,16 +103,16 @@ def sync_search(config: SearchConfig, say: Callable[[str], None]) -> str:
 
 
 def _sync_files(config: SearchConfig, folder: Storage, trials: Sequence[TrialSnapshot]) -> None:
-    journal = OptunaJournal(folder, config.name, config.parsed_space)
+    journal = OptunaJournal(folder, config.name, config.parsed_space, config.objectives)
     for trial in trials:
         journal.project(trial)
     journal.close()
-    write_leaderboard(folder, trials)
+    write_leaderboard(folder, trials, config.objectives)
 
 
-def write_leaderboard(folder: Storage, trials: Sequence[TrialSnapshot]) -> None:
+def write_leaderboard(folder: Storage, trials: Sequence[TrialSnapshot], objectives: Sequence[str]) -> None:
     """Write `leaderboard.csv` where it is not already as it should be."""
-    table = write_csv(leaderboard(trials))
+    table = write_csv(leaderboard(trials, objectives))
     if folder.read(LEADERBOARD_FILE) != table:
         folder.write(LEADERBOARD_FILE, table)
 
@@ -132,14 +135,14 @@ def mlflow_projection(config: SearchConfig, folder: Storage, meta: SearchMeta) -
         config=config.model_dump(mode="json"),
         data_fingerprint=meta.data_fingerprint,
         git_commit=_git_commit(),
-        objective=config.objective,
+        objective=", ".join(config.objectives),
     )
     return MlflowProjection(uri, config.tracking.experiment, artifacts, identity, folder)
 
 
-def kept(config: SearchConfig, trials: Sequence[TrialSnapshot]) -> set[str]:
-    """Ids of the trials whose weights are kept."""
-    return keepers(trials, config.confirm.top, config.confirm.best_of_each_loss)
+def kept(config: SearchConfig, trials: Iterable[TrialSnapshot]) -> set[str]:
+    """Ids of the trials whose weights are kept: those that a confirmation would choose."""
+    return chosen_ids(trials, config.confirm)
 
 
 def _git_commit() -> str | None:

@@ -1,45 +1,13 @@
 """What is kept of the trials that have ended: everything small of all, the weights of the few worth confirming."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from search.config import ConfirmConfig
 from trainable.checkpoint import Checkpoints
 from trainable.storage import Storage
 from trainable.trial_record import WEIGHTS_FILE, TrialRecord, TrialSnapshot, load_trials
 
-_UNSOUND: Final = ("failed", "diverged")
 _BEST_FOLDER: Final = "best"
-
-
-def keepers(trials: Iterable[TrialSnapshot], top: int, best_of_each_loss: bool) -> set[str]:
-    """The trials whose weights are worth keeping.
-
-    Args:
-        trials: Trials of the search; unfinished, failed and diverged ones are passed over.
-        top: How many of the best.
-        best_of_each_loss: Also the best trial of each loss.
-
-    Returns:
-        Their ids. Of equals the earlier suggestion is the better.
-    """
-    ranked = _ranked(trials)
-    kept = {trial.card.trial_id for trial in ranked[:top]}
-    if best_of_each_loss:
-        best: dict[str, str] = {}
-        for trial in ranked:
-            best.setdefault(_loss(trial), trial.card.trial_id)
-        kept.update(best.values())
-    return kept
-
-
-def _ranked(trials: Iterable[TrialSnapshot]) -> list[TrialSnapshot]:
-    sound = [trial for trial in trials if trial.end is not None and trial.state not in _UNSOUND and trial.epochs]
-    return sorted(sound, key=lambda trial: (-trial.epochs[-1].objective, trial.card.number))
-
-
-def _loss(trial: TrialSnapshot) -> str:
-    return str(trial.card.config.get("loss", {}).get("name"))
 
 
 class Retention:
@@ -49,13 +17,13 @@ class Retention:
 
     Args:
         folder: The folder of the search.
-        confirm: Which trials are keepers.
+        keeps: Of all trials that have ended, the ids of those whose weights stay.
     """
 
-    def __init__(self, folder: Storage, confirm: ConfirmConfig) -> None:
+    def __init__(self, folder: Storage, keeps: Callable[[Iterable[TrialSnapshot]], set[str]]) -> None:
         self.name = f"retention in {folder.url}"
         self._folder = folder
-        self._confirm = confirm
+        self._keeps = keeps
         self._ended: dict[str, TrialSnapshot] | None = None
         self._cleaned: set[str] = set()
         self._holders: set[str] = set()
@@ -66,7 +34,7 @@ class Retention:
             return
         ended = self._all_ended()
         ended[trial.card.trial_id] = trial
-        kept = keepers(ended.values(), self._confirm.top, self._confirm.best_of_each_loss)
+        kept = self._keeps(ended.values())
         if trial.card.trial_id not in self._cleaned:
             self._clean(trial)
         for trial_id in sorted(self._holders - kept):

@@ -89,14 +89,24 @@ def write_search(config: SearchConfig, folder: Storage, fingerprint: str) -> Sea
     if meta is None:
         meta = SearchMeta(new_search_id(), config.name, fingerprint, now_ms())
         folder.write(_META_FILE, json.dumps(asdict(meta)).encode())
-    elif meta.data_fingerprint != fingerprint:
+    else:
+        require_same_data(meta, fingerprint)
+    folder.write(CONFIG_FILE, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    return meta
+
+
+def require_same_data(meta: SearchMeta, fingerprint: str) -> None:
+    """Check that the data are those of the earlier launches.
+
+    Raises:
+        InputError: They are not.
+    """
+    if meta.data_fingerprint != fingerprint:
         raise InputError(
             f"a resumed search needs the data it began with (fingerprint {meta.data_fingerprint})",
             f"fingerprint {fingerprint}",
             "Put the files back as they were, or start a new search under another name",
         )
-    folder.write(CONFIG_FILE, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
-    return meta
 
 
 def _require_same(config: SearchConfig, folder: Storage) -> None:

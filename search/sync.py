@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from search.config import ConfirmConfig
-from search.mlflow_projection import MlflowProjection
-from search.retention import keepers
+from search.mlflow_projection import MlflowProjection, Written
 from trainable.storage import Storage
 from trainable.trial_record import TrialSnapshot, load_trials
 
@@ -31,14 +29,24 @@ class SyncReport:
     weights: int = 0
     refused: dict[str, str] = field(default_factory=dict)
 
+    def with_confirmation(self, other: "SyncReport") -> "SyncReport":
+        """Both reports as one."""
+        return SyncReport(
+            trials=self.trials + other.trials,
+            runs=self.runs + other.runs,
+            epochs=self.epochs + other.epochs,
+            weights=self.weights + other.weights,
+            refused=self.refused | other.refused,
+        )
 
-def sync(folder: Storage, projection: MlflowProjection, confirm: ConfirmConfig, live: bool) -> SyncReport:
+
+def sync(folder: Storage, projection: MlflowProjection, keepers: set[str], live: bool) -> SyncReport:
     """Bring MLflow in line with the record; where nothing is missing, nothing is written.
 
     Args:
         folder: The folder of the search.
         projection: Into MLflow, of this search.
-        confirm: Whose weights are worth logging.
+        keepers: Ids of the trials whose weights are worth logging.
         live: The search is running, here or elsewhere: nothing is marked as interrupted or finished.
 
     Raises:
@@ -47,10 +55,34 @@ def sync(folder: Storage, projection: MlflowProjection, confirm: ConfirmConfig, 
     trials = load_trials(folder)
     before = projection.written
     refused = _project_all(trials, projection)
-    projection.finish(trials, keepers(trials, confirm.top, confirm.best_of_each_loss), live)
-    after = projection.written
+    projection.finish(trials, keepers, live)
+    return _report(len(trials), before, projection.written, refused)
+
+
+def sync_confirmation(runs_folder: Storage, projection: MlflowProjection, live: bool) -> SyncReport:
+    """Bring MLflow in line with the record of a confirmation; `sync` of its search comes after.
+
+    Args:
+        runs_folder: The folder of the confirmation.
+        projection: Into MLflow, of these runs.
+        live: A confirmation is running, here or elsewhere: nothing is marked as interrupted.
+
+    Raises:
+        Exception: The tracker cannot be reached.
+    """
+    runs = load_trials(runs_folder)
+    if not runs:
+        return SyncReport(trials=0)
+    before = projection.written
+    refused = _project_all(runs, projection)
+    if not live:
+        projection.close_interrupted(runs)
+    return _report(len(runs), before, projection.written, refused)
+
+
+def _report(trials: int, before: Written, after: Written, refused: dict[str, str]) -> SyncReport:
     return SyncReport(
-        trials=len(trials),
+        trials=trials,
         runs=after.runs - before.runs,
         epochs=after.epochs - before.epochs,
         weights=after.weights - before.weights,

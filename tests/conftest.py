@@ -9,6 +9,7 @@ from PIL import Image
 
 from trainable.dataset_config import DatasetConfig
 from trainable.image_set import IGNORED, ImageSet, LabelClass, MaskEncoding, Sample
+from trainable.objects import find_objects
 from trainable.trial_data import open_trial_data
 
 torch.set_num_threads(1)
@@ -17,13 +18,14 @@ torch.set_num_threads(1)
 class ArrayCache:
     """The interface of `trainable.image_cache.ImageCache` over arrays that a test gives; read-only, as the maps are."""
 
-    def __init__(self, pairs, num_classes):
+    def __init__(self, pairs, num_classes, thing_labels=()):
         self._pairs = [(np.array(image, dtype=np.uint8), np.array(mask, dtype=np.uint8)) for image, mask in pairs]
         for array in (array for pair in self._pairs for array in pair):
             array.flags.writeable = False
         masks = [mask for _, mask in self._pairs]
         self.shapes = np.array([mask.shape for mask in masks], dtype=np.int64)
         self.pixel_counts = np.array([np.bincount(m.ravel(), minlength=256)[:num_classes] for m in masks])
+        self._objects = [find_objects(mask, thing_labels) for mask in masks]
 
     def __len__(self):
         return len(self._pairs)
@@ -34,10 +36,13 @@ class ArrayCache:
     def mask(self, index):
         return self._pairs[index][1]
 
+    def objects(self, index):
+        return self._objects[index]
+
 
 @pytest.fixture(scope="session")
 def array_cache():
-    """Makes a cache of (image HxWx3, labels HxW) pairs: `array_cache(pairs, num_classes)`."""
+    """Makes a cache of (image HxWx3, labels HxW) pairs: `array_cache(pairs, num_classes, thing_labels=())`."""
     return ArrayCache
 
 

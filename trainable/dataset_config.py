@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainable.errors import InputError
 
-SYNTHETIC_DEFAULTS: dict[str, Any] = {"images": 120, "size": "96x160", "seed": 0}
+SYNTHETIC_DEFAULTS: dict[str, Any] = {"images": 120, "size": "96x160", "seed": 0, "imbalance": 1.0}
+FEWEST_FRAMES = 2  # in a synthetic scene: things move in it
 SMALLEST_SIDE = 64  # below that an AeroScapes-like person or drone is less than one pixel
 LARGEST_SIDE = 2048
 
@@ -43,6 +44,9 @@ class DatasetConfig(BaseModel):
         images: How many images a `synthetic` set has.
         size: Their size, `HEIGHTxWIDTH`.
         seed: What they are drawn from.
+        scenes: How many scenes a `synthetic` set has; None: one for ten images, 8 to 16.
+        imbalance: Things of a `synthetic` set have this many times fewer pixels, and are in as many times fewer
+            images, than in AeroScapes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +59,8 @@ class DatasetConfig(BaseModel):
     images: int | None = Field(default=None, ge=40, le=100_000)  # 40: three frames and more in each scene
     size: str | None = None
     seed: int | None = Field(default=None, ge=0)
+    scenes: int | None = Field(default=None, ge=8, le=200)
+    imbalance: float | None = Field(default=None, ge=0.25, le=4)
 
     @model_validator(mode="before")
     @classmethod
@@ -76,13 +82,22 @@ class DatasetConfig(BaseModel):
     def _check_layout(self) -> Self:
         if self.layout == "aeroscapes":
             self._require("root", "Give the folder that has JPEGImages, SegmentationClass and ImageSets")
-            self._refuse("description", "images", "size", "seed")
+            self._refuse("description", "images", "size", "seed", "scenes", "imbalance")
         elif self.layout == "described":
             self._require("description", "Give the path of the data-set YAML")
-            self._refuse("images", "size", "seed")
+            self._refuse("images", "size", "seed", "scenes", "imbalance")
         else:
             self._refuse("root", "description")
+            self._check_scenes()
         return self
+
+    def _check_scenes(self) -> None:
+        if self.scenes is not None and self.images is not None and self.scenes > self.images // FEWEST_FRAMES:
+            raise InputError(
+                f"a synthetic set must have {FEWEST_FRAMES} images a scene or more",
+                f"dataset.images {self.images} and dataset.scenes {self.scenes}",
+                "Raise dataset.images, or lower dataset.scenes",
+            )
 
     def _require(self, key: str, remedy: str) -> None:
         if getattr(self, key) is None:

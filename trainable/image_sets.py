@@ -65,7 +65,8 @@ def _given(path: Path | None, key: str) -> Path:
 
 def _materialize(config: DatasetConfig, cache_dir: Path) -> Path:
     """Make a synthetic set once for all processes of the node: under a lock, and renamed when it is whole."""
-    recipe = {"images": config.images, "size": config.size, "seed": config.seed, "version": GENERATOR_VERSION}
+    keys = ("images", "size", "seed", "scenes", "imbalance")
+    recipe = {key: getattr(config, key) for key in keys} | {"version": GENERATOR_VERSION}
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache_dir / f"synthetic-{key}"
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,14 @@ def _materialize(config: DatasetConfig, cache_dir: Path) -> Path:
         if not folder.is_dir():
             unfinished = Path(tempfile.mkdtemp(prefix=f"synthetic-{key}-", dir=cache_dir))
             try:
-                synthesize(unfinished, config.images or 0, config.height_width, config.seed or 0)
+                synthesize(
+                    unfinished,
+                    config.images or 0,
+                    config.height_width,
+                    config.seed or 0,
+                    scenes=config.scenes,
+                    imbalance=config.imbalance or 1.0,
+                )
                 unfinished.rename(folder)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)

@@ -21,6 +21,7 @@ TRIAL_CONFIG: Final = "aerosweep_config"
 SEARCH_FOLDER: Final = "aerosweep_folder"
 CACHE_DIR: Final = "aerosweep_cache"
 SHARE: Final = "aerosweep_share"
+HELD_OUT: Final = "aerosweep_held_out"
 # What an epoch's result carries back.
 EPOCH: Final = "epoch"
 RECORD: Final = "record"
@@ -50,6 +51,9 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
         if self._run is None:
             self._run = self._start()
         record = self._run.step()
+        if self._assignment[HELD_OUT]:
+            # Before the last epoch is reported: the driver ends a confirmation when it has been measured.
+            self._run.measure_held_out()
         return {EPOCH: record.epoch, "objective": record.objective, RECORD: json.dumps(asdict(record))}
 
     def cleanup(self) -> None:

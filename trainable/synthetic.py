@@ -20,7 +20,15 @@ GENERATOR_VERSION = 1
 JPEG_QUALITY = 92
 
 
-def synthesize(folder: Path, images: int, size: tuple[int, int], seed: int, jobs: int = 1) -> None:
+def synthesize(
+    folder: Path,
+    images: int,
+    size: tuple[int, int],
+    seed: int,
+    jobs: int = 1,
+    scenes: int | None = None,
+    imbalance: float = 1.0,
+) -> None:
     """Write a synthetic image set; the same arguments give the same bytes.
 
     Args:
@@ -29,10 +37,12 @@ def synthesize(folder: Path, images: int, size: tuple[int, int], seed: int, jobs
         size: Their height and width.
         seed: Of everything.
         jobs: Processes that draw.
+        scenes: How many, or None for one for ten images.
+        imbalance: Things have this many times fewer pixels, and are in as many times fewer images, than in AeroScapes.
     """
     for name in ("JPEGImages", "SegmentationClass", "ImageSets"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    plans = plan_scenes(images, size, seed)
+    plans = plan_scenes(images, size, seed, scenes, imbalance)
     write = functools.partial(_write_scene, folder, size, seed)
     if jobs == 1:
         ids = [write(plan) for plan in plans]

@@ -50,26 +50,30 @@ class ScenePlan:
     things: dict[str, NDArray[np.int64]]
 
 
-def plan_scenes(images: int, size: tuple[int, int], seed: int) -> list[ScenePlan]:
+def plan_scenes(
+    images: int, size: tuple[int, int], seed: int, scenes: int | None = None, imbalance: float = 1.0
+) -> list[ScenePlan]:
     """Divide the classes' shares among scenes and frames.
 
     Args:
         images: Images of the whole set.
         size: Their height and width.
         seed: Decides which scene has what.
+        scenes: How many; None: one for ten images, within bounds.
+        imbalance: Things have this many times fewer pixels, and are in as many times fewer images, than in AeroScapes.
 
     Returns:
         The scenes; train and val both have every class that occurs.
     """
     random = np.random.default_rng([seed, 0])
-    count = int(np.clip(images // 10, FEWEST_SCENES, MOST_SCENES))
+    count = scenes or int(np.clip(images // 10, FEWEST_SCENES, MOST_SCENES))
     frames = np.array([len(part) for part in np.array_split(np.arange(images), count)])
     val = np.zeros(count, dtype=bool)
     val[random.permutation(count)[: round(VAL_SHARE * count)]] = True
     sky = _plan_sky(random, frames, val)
     sky_of_scene = np.array([shares.mean() for shares in sky])
-    ground = _plan_ground(random, frames, val, 1 - sky_of_scene)
-    things = [_plan_thing(random, name, frames, val, size[0] * size[1]) for name in THINGS]
+    ground = _plan_ground(random, frames, val, 1 - sky_of_scene, imbalance)
+    things = [_plan_thing(random, name, frames, val, size[0] * size[1] / imbalance, imbalance) for name in THINGS]
     return [
         ScenePlan(
             index=i,
@@ -119,11 +123,17 @@ def _visible_frames(
 
 
 def _plan_thing(
-    random: np.random.Generator, name: str, frames: NDArray[np.int64], val: NDArray[np.bool_], frame_pixels: int
+    random: np.random.Generator,
+    name: str,
+    frames: NDArray[np.int64],
+    val: NDArray[np.bool_],
+    frame_pixels: float,
+    imbalance: float,
 ) -> list[NDArray[np.int64]]:
     """Pixels of a thing class in each frame of each scene."""
-    has = _scenes_with(random, IMAGE_SHARES[name] * SCENES_BY_IMAGES * len(frames), val)
-    visible = _visible_frames(random, IMAGE_SHARES[name], frames, has)
+    image_share = min(1.0, IMAGE_SHARES[name] / imbalance)
+    has = _scenes_with(random, image_share * SCENES_BY_IMAGES * len(frames), val)
+    visible = _visible_frames(random, image_share, frames, has)
     weights = random.uniform(0.6, 1.4, len(frames))
     unit = PIXEL_SHARES[name] * frames.sum() / sum(w * shown.sum() for w, shown in zip(weights, visible, strict=True))
     amounts = np.maximum(1, np.round(weights * unit * frame_pixels)).astype(np.int64)
@@ -146,14 +156,19 @@ def _plan_sky(
 
 
 def _plan_ground(
-    random: np.random.Generator, frames: NDArray[np.int64], val: NDArray[np.bool_], ground: NDArray[np.float64]
+    random: np.random.Generator,
+    frames: NDArray[np.int64],
+    val: NDArray[np.bool_],
+    ground: NDArray[np.float64],
+    imbalance: float,
 ) -> NDArray[np.float64]:
     """Share of each ground class in each scene, (scenes, classes), rows summing to 1.
 
     Rows are given by the scenes and column sums by the set's shares: proportional fitting, a few dozen rounds.
     """
     wanted = np.array([PIXEL_SHARES[name] for name in GROUND])
-    wanted[[GROUND.index("background"), GROUND.index("road")]] += sum(PIXEL_SHARES[name] for name in THINGS) / 2
+    things = sum(PIXEL_SHARES[name] for name in THINGS) / imbalance
+    wanted[[GROUND.index("background"), GROUND.index("road")]] += things / 2
     has = np.stack([_scenes_with(random, IMAGE_SHARES[name] * len(frames), val) for name in GROUND], axis=1)
     shares = has * wanted * random.lognormal(0, 0.3, has.shape)
     rows = frames * ground

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,17 @@ from torch import nn
 
 from trainable import trial_record as names
 from trainable.config import TrialConfig
-from trainable.confusion import class_metrics
+from trainable.confusion import outcome_counts
 from trainable.crops import CropSampler
 from trainable.device import Compute, peak_memory_mb, reset_peak_memory
-from trainable.evaluation import Evaluation, evaluate
-from trainable.image_set import ImageSet
+from trainable.evaluation import Evaluation, Scoring, evaluate
+from trainable.held_out import HeldOutCounts, HeldOutOutcome
+from trainable.logit_adjustment import TAUS, log_priors
 from trainable.loss_factory import build_loss
 from trainable.model import build_model
 from trainable.pixels import normalise
 from trainable.schedule import learning_rate_factor
+from trainable.split_metrics import adjusted_metrics, fit_tau, split_metrics
 from trainable.trial_data import TrialData
 
 State = dict[str, Any]
@@ -41,12 +43,14 @@ class EpochOutcome:
         diverged: Why the trial cannot go on, or None.
         matrix: int64 (classes x classes) on dev, rows true, or None where the trial diverged.
         per_image_counts: int64 (dev images x classes x 3): true positives, false negatives, false positives.
+        objects: int64 (dev images x classes x 3): true objects, missed ones, false alarms.
     """
 
     metrics: dict[str, float]
     diverged: str | None = None
     matrix: NDArray[np.int64] | None = None
     per_image_counts: NDArray[np.int64] | None = None
+    objects: NDArray[np.int64] | None = None
 
 
 class Training:
@@ -68,8 +72,15 @@ class Training:
         self._forward: nn.Module = self._model
         if config.runtime.compile:
             self._forward = torch.compile(self._model)  # type: ignore[assignment]  # a module gives a module
-        self._criterion = build_loss(config.loss).to(compute.device)
+        pixel_counts = data.cache.pixel_counts[list(data.splits.train)].sum(axis=0)
+        self._criterion = build_loss(config.loss, pixel_counts).to(compute.device)
         self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed)
+        self._scoring = Scoring(
+            thing_labels=data.image_set.thing_labels,
+            min_object_pixels=config.evaluation.min_object_pixels,
+            log_prior=log_priors(pixel_counts),
+            taus=TAUS,
+        )
         optimizer = config.optimizer
         self._optimizer = torch.optim.AdamW(
             self._model.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
@@ -92,7 +103,9 @@ class Training:
         seconds = time.perf_counter() - began
         if not math.isfinite(train_loss):
             return EpochOutcome({}, diverged=f"the training loss became {train_loss} in epoch {epoch}")
-        evaluation = evaluate(self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute)
+        evaluation = evaluate(
+            self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute, self._scoring
+        )
         if evaluation.matrix.any() and not math.isfinite(evaluation.loss):
             # The weights broke in the last step: the labels of NaN logits would still make a number.
             return EpochOutcome({}, diverged=f"the dev loss became {evaluation.loss} in epoch {epoch}")
@@ -101,8 +114,42 @@ class Training:
             names.LEARNING_RATE: self._optimizer.param_groups[0]["lr"],
             names.IMAGES_PER_SECOND: self._sampler.steps * self._config.data.batch_size / seconds,
             names.PEAK_MEMORY_MB: peak_memory_mb(self._compute.device),
-        } | dev_metrics(evaluation, self._data.image_set)
-        return EpochOutcome(metrics, None, evaluation.matrix, evaluation.per_image_counts)
+        } | self._dev_metrics(evaluation)
+        return EpochOutcome(metrics, None, evaluation.matrix, evaluation.per_image_counts, evaluation.objects)
+
+    def _dev_metrics(self, evaluation: Evaluation) -> dict[str, float]:
+        image_set, taus = self._data.image_set, self._scoring.taus
+        adjusted = evaluation.adjusted.sum(axis=1)
+        place = fit_tau(adjusted, taus, self._config.objective, image_set)
+        metrics = split_metrics(evaluation.matrix, evaluation.objects, image_set)
+        metrics |= adjusted_metrics(adjusted[place], taus[place], image_set)
+        return metrics | ({names.DEV_LOSS: evaluation.loss} if math.isfinite(evaluation.loss) else {})
+
+    def measure_held_out(self, weights: State, tau: float) -> HeldOutOutcome:
+        """Evaluate weights on val, with and without logit adjustment; training does not go on after it.
+
+        Args:
+            weights: Of a network of this config.
+            tau: Strength of the adjustment, as dev chose it.
+        """
+        self._model.load_state_dict(weights)
+        data, scoring = self._data, replace(self._scoring, taus=(tau,))
+        evaluation = evaluate(self._forward, self._criterion, data.cache, data.splits.val, self._compute, scoring)
+        (adjusted,) = evaluation.adjusted
+        metrics = split_metrics(evaluation.matrix, evaluation.objects, data.image_set)
+        metrics |= adjusted_metrics(adjusted.sum(axis=0), tau, data.image_set)
+        samples = [data.image_set.samples[index] for index in data.splits.val]
+        counts = HeldOutCounts(
+            images=tuple(sample.id for sample in samples),
+            scenes=tuple(sample.scene for sample in samples),
+            class_names=tuple(entry.name for entry in data.image_set.classes),
+            things=np.array([entry.thing for entry in data.image_set.classes]),
+            counts=evaluation.per_image_counts,
+            adjusted_counts=outcome_counts(torch.from_numpy(adjusted)).numpy(),
+            objects=evaluation.objects,
+            tau=tau,
+        )
+        return HeldOutOutcome(metrics, evaluation.matrix, counts)
 
     def _train(self, epoch: int, should_stop: Callable[[], bool]) -> float:
         self._model.train()
@@ -161,25 +208,3 @@ class Training:
     def weights(self) -> State:
         """The network's weights alone."""
         return dict(self._model.state_dict())
-
-
-def dev_metrics(evaluation: Evaluation, image_set: ImageSet) -> dict[str, float]:
-    """All metrics of an evaluation by their recorded names; those that do not exist are left out.
-
-    Args:
-        evaluation: Counts and loss on dev.
-        image_set: Its class names and which are things.
-    """
-    scores = class_metrics(evaluation.matrix)
-    metrics = {
-        names.DEV_LOSS: evaluation.loss,
-        names.MIOU: scores.mean_iou,
-        names.THING_MIOU: scores.thing_miou(image_set.thing_labels),
-        names.WORST_CLASS_IOU: scores.worst_class_iou,
-        names.PIXEL_ACCURACY: scores.pixel_accuracy,
-    }
-    for label, entry in enumerate(image_set.classes):
-        metrics[names.iou_metric(entry.name)] = float(scores.iou[label])
-        metrics[names.recall_metric(entry.name)] = float(scores.recall[label])
-        metrics[names.precision_metric(entry.name)] = float(scores.precision[label])
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}

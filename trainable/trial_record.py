@@ -7,6 +7,7 @@ One folder a trial, `trials/<trial id>/`:
     checkpoints/0003.pt the whole training state; written before its epoch record, the last two are kept
     epochs/0003.json    one immutable record a durable epoch
     best/0003/...       weights, confusion matrix and per-image counts of the best epoch
+    val/...             of a confirmation: what the best epoch's weights did on val; measured once
     end.json            the end marker: the reason and the whole history
 
 An epoch is durable when its record exists; a durable epoch is never trained again.
@@ -33,6 +34,12 @@ OBJECTIVE: Final = "objective"
 THING_MIOU: Final = "thing_miou"
 WORST_CLASS_IOU: Final = "worst_class_iou"
 PIXEL_ACCURACY: Final = "pixel_accuracy"
+THING_RECALL: Final = "thing_recall"
+THING_PRECISION: Final = "thing_precision"
+THING_MISS_RATE: Final = "thing_miss_rate"
+THING_FALSE_ALARMS: Final = "thing_false_alarms_per_image"
+ADJUSTED_TAU: Final = "adjusted/tau"
+"""Strength of the logit adjustment that the metrics named `adjusted/...` belong to."""
 LEARNING_RATE: Final = "learning_rate"
 IMAGES_PER_SECOND: Final = "images_per_second"
 PEAK_MEMORY_MB: Final = "peak_memory_mb"
@@ -40,6 +47,11 @@ PEAK_MEMORY_MB: Final = "peak_memory_mb"
 CONFUSION_MATRIX_FILE: Final = "confusion_matrix.csv"
 PER_IMAGE_COUNTS_FILE: Final = "per_image_counts.npz"
 WEIGHTS_FILE: Final = "weights.pt"
+HELD_OUT_PREFIX: Final = "val/"
+"""Begins the names of metrics on val."""
+HELD_OUT_FILE: Final = "val/record.json"
+HELD_OUT_COUNTS_FILE: Final = "val/counts.npz"
+HELD_OUT_MATRIX_FILE: Final = "val/confusion_matrix.csv"
 
 CONFIG_FILE: Final = "config.json"
 
@@ -57,6 +69,9 @@ TAG_DEVICE: Final = "aerosweep.device"
 TAG_ATTEMPTS: Final = "aerosweep.attempts"
 TAG_BASELINE: Final = "aerosweep.baseline"
 TAG_OBJECTIVE: Final = "aerosweep.objective"
+TAG_ROLE: Final = "aerosweep.role"
+TAG_CONFIRMS: Final = "aerosweep.confirms"
+"""Of a confirmation: the trial whose configuration it trains again."""
 TAG_WEIGHTS: Final = "aerosweep.weights"
 """The epoch whose weights have been logged."""
 STATE_RUNNING: Final = "running"
@@ -66,6 +81,10 @@ STATE_FAILED: Final = "failed"
 
 BEST_OBJECTIVE: Final = "best_objective"
 """Metric of a search's parent run."""
+
+ROLE_SEARCH: Final = "search"
+ROLE_TRIAL: Final = "trial"
+ROLE_CONFIRM: Final = "confirm"
 
 EndReason = Literal["completed", "pruned", "diverged", "failed"]
 
@@ -83,6 +102,21 @@ def recall_metric(class_name: str) -> str:
 def precision_metric(class_name: str) -> str:
     """Name of the metric that holds the precision of a class."""
     return f"precision/{metric_safe(class_name)}"
+
+
+def miss_rate_metric(class_name: str) -> str:
+    """Name of the metric that holds the share of a class's objects that are missed."""
+    return f"miss_rate/{metric_safe(class_name)}"
+
+
+def false_alarms_metric(class_name: str) -> str:
+    """Name of the metric that holds how many predicted objects an image are no object of the class."""
+    return f"false_alarms_per_image/{metric_safe(class_name)}"
+
+
+def adjusted_metric(name: str) -> str:
+    """Name of a metric after logit adjustment."""
+    return f"adjusted/{name}"
 
 
 def metric_safe(class_name: str) -> str:
@@ -153,6 +187,7 @@ class TrialCard:
         config: The resolved trial config as plain values.
         baseline: True for an enqueued point, which is never stopped early.
         created_ms: Milliseconds since 1970.
+        confirms: Of a confirmation, the trial whose configuration it trains again; empty for a trial of the search.
     """
 
     trial_id: str
@@ -161,6 +196,27 @@ class TrialCard:
     config: dict[str, Any]
     baseline: bool
     created_ms: int
+    confirms: str = ""
+
+    @property
+    def role(self) -> str:
+        """What the run is for."""
+        return ROLE_CONFIRM if self.confirms else ROLE_TRIAL
+
+
+@dataclass(frozen=True)
+class HeldOutRecord:
+    """What a confirmation scored on val.
+
+    Attributes:
+        epoch: Best on dev; its weights were measured.
+        time_ms: When, milliseconds since 1970.
+        metrics: Finite values by name, as those of dev are named.
+    """
+
+    epoch: int
+    time_ms: int
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -171,6 +227,7 @@ class TrialSnapshot:
     epochs: tuple[EpochRecord, ...] = ()
     end: EndMarker | None = None
     attempts: int = field(default=0)
+    held_out: HeldOutRecord | None = None
 
     @property
     def objective(self) -> float | None:
@@ -234,6 +291,17 @@ class TrialRecord:
         self.folder.write("end.json", _encode(asdict(marker)))
         return marker
 
+    def add_held_out(self, held_out: HeldOutRecord, files: Mapping[str, bytes]) -> None:
+        """Make a measurement on val durable: its files first, then the record that promises them."""
+        for name, data in files.items():
+            self.folder.write(name, data)
+        self.folder.write(HELD_OUT_FILE, _encode(asdict(held_out)))
+
+    def held_out(self) -> HeldOutRecord | None:
+        """The measurement on val, or None where there is none yet."""
+        values = _decode(self.folder.read(HELD_OUT_FILE), f"{self.folder.url}/{HELD_OUT_FILE}")
+        return None if values is None else HeldOutRecord(**values)
+
     def best_file(self, epoch: int, name: str) -> str:
         """Where a file of the best epoch lies, relative to the trial's folder."""
         return f"best/{epoch:04d}/{name}"
@@ -256,10 +324,11 @@ def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> T
     if card is None:
         return None
     end = _decode_end(files.get(f"trials/{trial_id}/end.json"), trial_id)
-    if end is not None:
-        return TrialSnapshot(card, end.history, end, end.attempts)
     record = TrialRecord(search, trial_id)
-    return TrialSnapshot(card, record.epochs(), None, record.attempts())
+    held_out = record.held_out() if card.confirms else None
+    if end is not None:
+        return TrialSnapshot(card, end.history, end, end.attempts, held_out)
+    return TrialSnapshot(card, record.epochs(), None, record.attempts(), held_out)
 
 
 def _contiguous(files: Mapping[str, bytes], record: TrialRecord) -> tuple[EpochRecord, ...]:

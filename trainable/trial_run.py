@@ -5,14 +5,15 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from trainable import trial_record as names
-from trainable.checkpoint import Checkpoints, to_bytes
+from trainable.checkpoint import Checkpoints, from_bytes, to_bytes
+from trainable.held_out import HeldOutOutcome
 from trainable.training import EpochOutcome, State
-from trainable.trial_record import EpochRecord, TrialRecord, now_ms
+from trainable.trial_record import EpochRecord, HeldOutRecord, TrialRecord, now_ms
 
 
 class Trainer(Protocol):
@@ -32,6 +33,10 @@ class Trainer(Protocol):
 
     def weights(self) -> State:
         """The weights alone; empty where there is nothing worth keeping."""
+        ...
+
+    def measure_held_out(self, weights: State, tau: float) -> HeldOutOutcome:
+        """Evaluate weights on val, with and without logit adjustment of strength `tau`."""
         ...
 
 
@@ -122,6 +127,30 @@ class TrialRun:
         self._in_step = False
         return self._durable[epoch - 1]
 
+    def measure_held_out(self) -> None:
+        """Measure the best epoch's weights on val, once, when the trial is complete; else do nothing.
+
+        Raises:
+            RuntimeError: The weights are gone.
+        """
+        last = self._durable[-1] if self._durable else None
+        if last is None or last.diverged is not None or last.epoch < self._max_epochs:
+            return
+        if self._record.held_out() is not None:
+            return
+        best = self._durable[last.best_epoch - 1]
+        data = self._record.folder.read(self._record.best_file(best.epoch, names.WEIGHTS_FILE))
+        if data is None:
+            raise RuntimeError(f"{self._record.folder.url} has no weights of its best epoch, {best.epoch}")
+        outcome = self._trainer.measure_held_out(
+            from_bytes(data)["state_dict"], best.metrics.get(names.ADJUSTED_TAU, 0)
+        )
+        files = {
+            names.HELD_OUT_COUNTS_FILE: outcome.counts.to_bytes(),
+            names.HELD_OUT_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
+        }
+        self._record.add_held_out(HeldOutRecord(best.epoch, now_ms(), outcome.metrics), files)
+
     def _score(self, epoch: int, outcome: EpochOutcome) -> EpochRecord:
         value = outcome.metrics.get(self._objective, 0.0)
         before = self._durable[-1] if self._durable else None
@@ -169,7 +198,10 @@ class TrialRun:
             folder.write(record.best_file(epoch, names.CONFUSION_MATRIX_FILE), table)
         if outcome.per_image_counts is not None:
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, counts=outcome.per_image_counts)
+            arrays: dict[str, Any] = {"counts": outcome.per_image_counts}
+            if outcome.objects is not None:
+                arrays["objects"] = outcome.objects
+            np.savez_compressed(buffer, **arrays)
             folder.write(record.best_file(epoch, names.PER_IMAGE_COUNTS_FILE), buffer.getvalue())
 
     def _prune(self, newest: int) -> None:

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from search import mlflow_projection, mlflow_tracker
-from search.config import ConfirmConfig, TrackingConfig
+from search.config import TrackingConfig
 from search.mlflow_projection import MlflowProjection, SearchIdentity, flat
 from search.projection import BackgroundProjection
 from search.sync import SyncReport, sync
@@ -437,11 +437,10 @@ def write_search(place):
 def test_a_sync_fills_in_what_is_missing_and_a_second_one_changes_no_row(place, monkeypatch):
     write_search(place)
     place.projection().project(trial(0, epochs=1))
-    confirm = ConfirmConfig(top=1, best_of_each_loss=False)
-    assert sync(place.folder, place.projection(), confirm, live=False) == SyncReport(3, runs=2, epochs=4, weights=1)
+    assert sync(place.folder, place.projection(), {"t0000"}, live=False) == SyncReport(3, runs=2, epochs=4, weights=1)
     before = place.dump()
     forbid_writes(monkeypatch)
-    assert sync(place.folder, place.projection(), confirm, live=False) == SyncReport(3)
+    assert sync(place.folder, place.projection(), {"t0000"}, live=False) == SyncReport(3)
     assert place.dump() == before
     assert place.states() == {
         "aeroscapes": ("KILLED", "interrupted"),
@@ -454,7 +453,7 @@ def test_a_sync_fills_in_what_is_missing_and_a_second_one_changes_no_row(place, 
 def test_a_sync_beside_a_running_search_interrupts_nothing(place):
     write_search(place)
     for _ in range(2):
-        sync(place.folder, place.projection(), ConfirmConfig(), live=True)
+        sync(place.folder, place.projection(), set(), live=True)
         assert place.runs()["t0002"].info.status == "RUNNING"
         assert place.runs()["aeroscapes"].info.status == "RUNNING"
 
@@ -463,7 +462,7 @@ def test_a_trial_that_mlflow_refuses_does_not_keep_the_others_back(place):
     place.write(trial(0, metrics={"objective": 0.25, "a\nb": 1.0}))
     for number in (1, 2):
         place.write(trial(number, reason="completed"))
-    report = sync(place.folder, place.projection(), ConfirmConfig(), live=False)
+    report = sync(place.folder, place.projection(), set(), live=False)
     assert report.refused.keys() == {"t0000"}
     assert "a\\nb" in report.refused["t0000"] or "a\nb" in report.refused["t0000"]
     assert place.runs()["t0002"].info.status == "FINISHED"
@@ -492,10 +491,10 @@ def test_a_sync_gives_up_when_the_tracker_refuses_three_trials_in_a_row(place):
     for number in range(8):
         place.write(trial(number, reason="completed"))
     scattered = Refusing({0, 1, 3, 4, 6, 7})
-    assert len(sync(place.folder, scattered, ConfirmConfig(), live=False).refused) == 6
+    assert len(sync(place.folder, scattered, set(), live=False).refused) == 6
     down = Refusing(set(range(1, 8)))
     with pytest.raises(ConnectionError):
-        sync(place.folder, down, ConfirmConfig(), live=False)
+        sync(place.folder, down, set(), live=False)
     assert down.offered == [0, 1, 2, 3]
 
 
@@ -504,7 +503,7 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
     place.uri = f"http://127.0.0.1:{free_port()}"
     began = time.monotonic()
     with pytest.raises(MlflowException, match="refused"):
-        sync(place.folder, place.projection(), ConfirmConfig(), live=False)
+        sync(place.folder, place.projection(), set(), live=False)
     assert time.monotonic() - began < 10
 
 
@@ -546,7 +545,7 @@ def test_a_new_database_is_made_in_silence_and_without_a_folder_in_the_cwd(place
     assert list(cwd.iterdir()) == []
     before = place.dump()
     projection = place.projection(replace(SEARCH, config={}))
-    assert sync(place.folder, projection, ConfirmConfig(top=1, best_of_each_loss=False), live=False) == SyncReport(3)
+    assert sync(place.folder, projection, {"t0000"}, live=False) == SyncReport(3)
     assert place.dump() == before
 
 

@@ -18,7 +18,8 @@ from trainable.config import TrialConfig
 from trainable.confusion import class_metrics
 from trainable.dataset_config import DatasetConfig
 from trainable.device import Share, choose_compute
-from trainable.evaluation import evaluate
+from trainable.evaluation import Scoring, evaluate
+from trainable.logit_adjustment import log_priors
 from trainable.loss_factory import build_loss
 from trainable.storage import Storage
 from trainable.trained_model import load_trained_model
@@ -146,7 +147,10 @@ def test_kept_weights_reproduce_the_recorded_miou(searched, search_cache):
     trial = TrialConfig.model_validate(best.card.config)
     data = open_trial_data(DatasetConfig.model_validate(config.dataset), search_cache)
     compute = choose_compute("fp32", Share())
-    again = evaluate(model, build_loss(trial.loss), data.cache, data.splits.dev, compute)
+    train_pixels = data.cache.pixel_counts[list(data.splits.train)].sum(axis=0)
+    scoring = Scoring(data.image_set.thing_labels, 4, log_priors(train_pixels), taus=(0.0,))
+    criterion = build_loss(trial.loss, train_pixels)
+    again = evaluate(model, criterion, data.cache, data.splits.dev, compute, scoring)
     assert class_metrics(again.matrix).mean_iou == pytest.approx(best.best.metrics["miou"], abs=1e-3)
 
 

@@ -131,23 +131,23 @@ OVERRIDES = {
     "zero hours": (["budget.hours=0"], r"budget\.hours must be above 0; got 0"),
     "endless hours": (["budget.hours=.inf"], r"budget\.hours must be a finite number; got inf"),
     "negative seed": (["seed=-1"], r"seed must be at least 0; got -1"),
-    "two objectives": (
-        ["objective=[miou, thing_miou]"],
-        r"objective must be one of miou, thing_miou, worst_class_iou; got \['miou', 'thing_miou'\].*not a list",
+    "an objective that falls": (
+        ["objective=[thing_miss_rate, miou]"],
+        r"objective must begin with one that grows: .*; got 'thing_miss_rate'.*or use thing_recall",
     ),
     "unknown objective": (
         ["objective=mIoU"],
-        r"objective must be one of miou, thing_miou, worst_class_iou; got 'mIoU'.*Did you mean miou\?",
+        r"objective must be one of miou, thing_miou, .* of a class .*; got 'mIoU'.*Did you mean miou\?",
     ),
     "unknown loss": (
         ["space.loss.name=tverski"],
         r"space\.loss\.name must be one of cross_entropy, .*; got 'tverski'.*Did you mean tversky\?",
     ),
-    "custom loss": (["space.loss.name='pkg.mod:Class'"], r"space\.loss\.name must be one of .*; got 'pkg\.mod:Class'"),
+    "custom loss": (["space.loss.name=pkg.mod.Class"], r"space\.loss\.name must be one of .*; got 'pkg\.mod\.Class'"),
     "tversky without beta": (["space.loss={name: tversky, alpha: 0.5}"], r"loss\.name tversky needs space\.loss\.beta"),
     "alpha under dice": (
         ["space.loss={name: dice, alpha: 0.5}"],
-        r"space\.loss\.alpha exists only under tversky; got space\.loss\.name \['dice'\]",
+        r"space\.loss\.alpha exists only under tversky, or compound with tversky; got space\.loss\.name \['dice'\]",
     ),
     "alpha and beta at zero": (
         ["space.loss={name: tversky, alpha: 0, beta: {low: 0, high: 1}}"],
@@ -194,7 +194,7 @@ OVERRIDES = {
         ["space.loss.name=[dice, iou]", "baselines=[{loss: {name: focal}}]"],
         r"baselines\[0\] must lie in the space.*got loss\.name=focal",
     ),
-    "unknown baselines": (["baselines=all"], r"baselines must be seed, none or a list of points; got 'all'"),
+    "unknown baselines": (["baselines=all"], r"baselines must be seed, strong, none or a list of points; got 'all'"),
     "one and a half GPUs": (
         ["resources.gpus_per_trial=1.5"],
         r"resources\.gpus_per_trial must be a whole number, or below 1 to share one; got 1\.5 .*Write 1 or 2",
@@ -276,7 +276,7 @@ TRAIN = {
     ),
     "foreign parameter": (
         ["loss.alpha=1"],
-        r"loss\.alpha exists only under tversky; got loss\.name cross_entropy .*Remove it",
+        r"loss\.alpha exists only under tversky, or compound with tversky; got loss\.name cross_entropy .*Remove it",
     ),
     "zero": (["loss={name: tversky, alpha: 0, beta: 0}"], r"loss\.alpha \+ loss\.beta must be above 0"),
     "warm-up": (

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from aerosweep.cli import app
 from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
 from aerosweep.image_progress import ImageProgress
+from search.config import SearchConfig
 from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 
@@ -62,17 +63,28 @@ def test_the_exit_code(outcome, code):
     assert exit_code(outcome) == code
 
 
-def test_a_finished_search_says_where_things_are():
-    assert closing_lines(Outcome([trial(0)]), 1, ["aerosweep", "search", "x.yaml"]) == [
+def config(trials=8, **confirm):
+    values = {"name": "small", "dataset": {"layout": "synthetic"}, "budget": {"trials": trials}, "confirm": confirm}
+    return SearchConfig.model_validate(values)
+
+
+def test_a_finished_search_says_where_things_are_and_how_to_confirm_it():
+    assert closing_lines(Outcome([trial(0)]), config(), ["aerosweep", "search", "x.yaml"]) == [
         "leaderboard  /runs/small/leaderboard.csv",
         "MLflow UI    mlflow ui --backend-store-uri sqlite:////runs/mlflow.db",
         "Optuna       optuna-dashboard /runs/small/optuna.journal",
+        "confirm      aerosweep confirm /runs/small",
     ]
+
+
+def test_nothing_is_said_of_confirming_one_trial_or_what_will_be_confirmed_anyway():
+    for one in (config(trials=1), config(after_search=True)):
+        assert not any("confirm" in line for line in closing_lines(Outcome([trial(0)]), one, ["aerosweep"]))
 
 
 def test_an_interrupted_search_says_how_to_go_on():
     outcome = Outcome([trial(0), trial(1, None)], interrupted="SIGINT", signal=2, resume_needed=True)
-    assert closing_lines(outcome, 8, ["/venv/bin/aerosweep", "search", "my search.yaml"])[-2:] == [
+    assert closing_lines(outcome, config(), ["/venv/bin/aerosweep", "search", "my search.yaml"])[-2:] == [
         "stopped early (SIGINT) with 1 of 8 trials ended",
         "continue     aerosweep search 'my search.yaml' --resume",
     ]
@@ -90,13 +102,13 @@ def test_commands_work_where_the_environment_is_not_activated(monkeypatch, tmp_p
 
 
 def test_no_dashboard_command_for_a_journal_in_a_bucket():
-    lines = closing_lines(Outcome([trial(0)], folder="s3://bucket/small"), 1, ["aerosweep"])
+    lines = closing_lines(Outcome([trial(0)], folder="s3://bucket/small"), config(), ["aerosweep"])
     assert not any("optuna-dashboard" in line for line in lines)
     assert lines[0] == "leaderboard  s3://bucket/small/leaderboard.csv"
 
 
 def test_a_folder_with_a_space_is_quoted():
-    lines = closing_lines(Outcome([trial(0)], folder="/my runs/small"), 1, ["aerosweep"])
+    lines = closing_lines(Outcome([trial(0)], folder="/my runs/small"), config(), ["aerosweep"])
     assert lines[2] == "Optuna       optuna-dashboard '/my runs/small/optuna.journal'"
 
 

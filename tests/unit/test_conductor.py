@@ -4,6 +4,7 @@ import pytest
 
 from search.conductor import Conductor
 from search.config import SearchConfig
+from search.search_program import SearchProgram
 from trainable.storage import Storage
 from trainable.trial_record import EpochRecord, TrialRecord, load_trials
 
@@ -31,7 +32,8 @@ class MadeUpSearch:
     def __init__(self, folder, **changes):
         self.folder = folder
         self.heard = []
-        self.conductor = Conductor(config(**changes), folder, self.heard.append)
+        self.program = SearchProgram(config(**changes))
+        self.conductor = Conductor(self.program, folder, self.heard.append)
         self.conductor.recover()
 
     def train(self, card, epoch, diverged=None):
@@ -184,5 +186,5 @@ def test_an_epoch_that_comes_again_is_not_judged_again(folder):
     records = [search.train(weak, epoch) for epoch in (1, 2)]
     assert all(search.conductor.epoch_done(weak.trial_id, record) for record in records)
     for number in range(1, 4):
-        search.conductor.rungs.fill(f"strong{number}", [EpochRecord(2, 0, 1.0, 2, {})])
+        search.program.remember(f"strong{number}", [EpochRecord(2, 0, 1.0, 2, {})])
     assert search.conductor.epoch_done(weak.trial_id, records[-1])

@@ -19,6 +19,8 @@ from search.space import Choice, Fixed, Range
 from search.train_config import TrainConfig
 from trainable.cache_dir import default_cache_dir
 from trainable.errors import InputError
+from trainable.loss_parameters import LOSS_DEFAULTS
+from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 
 DESIGN = """
 name: aeroscapes
@@ -79,8 +81,7 @@ def test_the_config_of_the_design_loads_with_absolute_paths(tmp_path):
     assert domains["model.architecture"] == Choice(("unet", "deeplabv3", "deeplabv3plus"))
     assert domains["model.encoder"] == Fixed("resnet34")
     assert domains["optimizer.learning_rate"] == Range(1e-4, 3e-3, log=True, integer=False)
-    (warning,) = config_warnings(config)
-    assert "confirm.seeds is recorded, but this version runs no confirmations" in warning
+    assert config_warnings(config) == []
 
 
 def test_a_small_config_has_the_defaults():
@@ -152,15 +153,71 @@ def test_every_problem_is_named_with_its_place():
     )
     assert message.splitlines() == [
         "5 problems:",
-        "  objective must be one of miou, thing_miou, worst_class_iou; got 'iou' (search.yaml line 3). "
-        "Did you mean miou? Choose one of them.",
-        "  space.loss.name must be one of cross_entropy, focal, dice, iou, tversky; got 'dise' "
-        "(--set space.loss.name=dise). Did you mean dice? Choose one of them.",
+        f"  objective must be one of {', '.join(PLAIN_OBJECTIVES)}, or {', '.join(CLASS_OBJECTIVES)} of a class "
+        "(recall/person); got 'iou' (search.yaml line 3). Did you mean miou? Choose one of them.",
+        "  space.loss.name must be one of cross_entropy, focal, dice, iou, tversky, compound, or your own as "
+        "package.module:Class; got 'dise' (--set space.loss.name=dise). Did you mean dice? Choose one of them.",
         "  budget.trials must be a whole number; got 'many' (search.yaml line 6). Give a whole number.",
         "  budget.trails is not a key of the config; got 3 (search.yaml line 5). Did you mean budget.trials? "
         "The keys of budget are trials, max_epochs, hours.",
         "  seed must be at least 0; got -1 (--set seed=-1). Raise it.",
     ]
+
+
+def test_an_objective_is_a_name_or_a_list_of_names():
+    assert load(SMALL, "objective=recall/person").objectives == ("recall/person",)
+    several = load(SMALL, "objective=[thing_recall, miss_rate/car & van, thing_miss_rate]")
+    assert several.objectives == ("thing_recall", "miss_rate/car _ van", "thing_miss_rate"), "as they are recorded"
+    one = load(SMALL, "objective=[thing_miou]")
+    assert one == load(SMALL, "objective=thing_miou")
+    assert load(yaml.safe_dump(several.model_dump(mode="json"))) == several
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("[miou, recal/Person]", r"must be one of .*; got 'recal/Person' .*Did you mean recall/Person\? Choose"),
+        ("recall", r"must be one of .*; got 'recall' .*Did you mean thing_recall\? Choose"),
+        ("nothing", r"must be one of .*; got 'nothing' .* Mend objective\."),
+        (
+            "3",
+            r"objective must name an objective, or in a search a list of them; got 3 .*Write for example miou, or \[",
+        ),
+        ("[miou, 3]", r"objective must name an objective, .*; got 3 "),
+        ("[]", r"objective must name at least one; got \[\] "),
+        ("[miou, recall/a b, miou]", r"objective must not name one twice; got \['miou', 'recall/a b', 'miou'\] "),
+        ("[recall/a&b, recall/a_b]", "objective must not name one twice"),
+        (
+            "[thing_miss_rate, miou]",
+            r"objective must begin with one that grows: the first drives early stopping and the best epoch; "
+            r"got 'thing_miss_rate' .* Put it later in the list, or use thing_recall\.",
+        ),
+        ("[miss_rate/car, miou]", r"must begin with one that grows.* or use recall/car\."),
+        ("thing_false_alarms_per_image", r"must begin with one that grows.* or use thing_precision\."),
+    ],
+)
+def test_a_wrong_objective_is_one_problem_with_its_remedy(objective, message):
+    text = problems(SMALL, f"objective={objective}")
+    assert re.search(message, text)
+    assert "problems:" not in text
+
+
+def test_two_wrong_names_are_two_problems():
+    assert problems(SMALL, "objective=[mio, recal/car]").startswith("2 problems:")
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("thing_miss_rate", r"must begin with one that grows"),
+        ("[miou, thing_miou]", r"must name an objective, or in a search a list of them"),
+        ("mou", r"Did you mean miou\?"),
+    ],
+)
+def test_train_takes_one_objective_that_grows(objective, message):
+    with pytest.raises(InputError, match=message):
+        load_train_config(None, ["dataset.layout=synthetic", f"objective={objective}"], None)
+    assert load_train_config(None, ["dataset.layout=synthetic", "objective=recall/a&b"], None).objective == "recall/a_b"
 
 
 def test_problems_behind_an_unknown_key_are_named_too():
@@ -304,7 +361,8 @@ def test_the_defaults_of_the_guide_are_those_of_the_code():
             getattr(train, sections[holder]) if holder in sections else getattr(search, holder) if holder else search
         )
         default = getattr(section, name)
-        implied = {"space.loss.gamma": 1.0, "space.loss.gamma_on": "class"}  # filled in by the loss itself
+        # Filled in where the loss has them.
+        implied = {f"space.loss.{parameter}": value for parameter, value in LOSS_DEFAULTS.items()}
         assert yaml.safe_load(text) == implied.get(key, default), key
 
 

@@ -69,3 +69,9 @@ def test_only_a_synthetic_set_has_a_size_of_its_own():
 
 def test_a_size_is_height_first():
     assert parse_size("96x160") == (96, 160)
+
+
+def test_a_synthetic_set_has_frames_enough_for_its_scenes():
+    assert DatasetConfig(layout="synthetic", images=40, scenes=20).scenes == 20
+    with pytest.raises(ValidationError, match=r"a scene or more; got dataset\.images 40 and dataset\.scenes 21\."):
+        DatasetConfig(layout="synthetic", images=40, scenes=21)

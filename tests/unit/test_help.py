@@ -14,7 +14,16 @@ from typer.testing import CliRunner
 from aerosweep.cli import app
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [["search"], ["train"], ["sync"], ["data", "check"], ["data", "stats"], ["data", "synthesize"]]
+COMMANDS = [
+    ["search"],
+    ["train"],
+    ["confirm"],
+    ["leaderboard"],
+    ["sync"],
+    ["data", "check"],
+    ["data", "stats"],
+    ["data", "synthesize"],
+]
 
 
 def help_of(*command):
@@ -25,7 +34,7 @@ def help_of(*command):
 
 def test_every_command_is_listed_with_what_it_does():
     text = help_of()
-    for name in ("search", "train", "sync", "data"):
+    for name in ("search", "train", "confirm", "leaderboard", "sync", "data"):
         assert re.search(rf"\b{name} +[A-Z]", text)
     assert re.search(r"\bsynthesize +[A-Z]", help_of("data"))
 

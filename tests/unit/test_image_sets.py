@@ -13,7 +13,7 @@ SMALL = DatasetConfig(layout="synthetic", images=40, size="64x80", seed=1)
 def test_a_synthetic_set_is_made_once(tmp_path, monkeypatch):
     calls = []
     make = image_sets.synthesize
-    monkeypatch.setattr(image_sets, "synthesize", lambda *args: (calls.append(args), make(*args)))
+    monkeypatch.setattr(image_sets, "synthesize", lambda *args, **more: (calls.append(args), make(*args, **more)))
     with ThreadPoolExecutor(4) as pool:
         sets = list(pool.map(lambda _: read_image_set(SMALL, tmp_path / "cache"), range(4)))
     assert len(calls) == 1
@@ -35,7 +35,7 @@ def test_another_recipe_is_another_folder(tmp_path, change):
 
 
 def test_a_set_that_was_not_finished_is_not_kept(tmp_path, monkeypatch):
-    def fail(folder, *_):
+    def fail(folder, *_, **__):
         (folder / "JPEGImages").mkdir()
         raise OSError("disk full")
 

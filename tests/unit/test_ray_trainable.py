@@ -46,6 +46,7 @@ def assignment(synthetic_config, synthetic_cache_dir, search):
             keys.SEARCH_FOLDER: search.url,
             keys.CACHE_DIR: str(synthetic_cache_dir),
             keys.SHARE: {"cpus": 1, "gpus": 0},
+            keys.HELD_OUT: False,
         }
 
     return assign

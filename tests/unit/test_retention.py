@@ -3,7 +3,8 @@
 import pytest
 
 from search.config import ConfirmConfig
-from search.retention import Retention, keepers
+from search.confirm_program import chosen_ids
+from search.retention import Retention
 from trainable.storage import Storage
 from trainable.trial_record import (
     CONFUSION_MATRIX_FILE,
@@ -58,34 +59,8 @@ def folder(tmp_path):
 
 
 def retention(folder, top=1, best_of_each_loss=False):
-    return Retention(folder, ConfirmConfig(top=top, best_of_each_loss=best_of_each_loss))
-
-
-def test_the_best_are_kept_and_the_earlier_of_equals():
-    trials = [trial(0, 0.3), trial(1, 0.5), trial(2, 0.5), trial(3, 0.4)]
-    assert keepers(trials, 1, False) == {"t0001"}
-    assert keepers(reversed(trials), 1, False) == {"t0001"}
-    assert keepers(trials, 3, False) == {"t0001", "t0002", "t0003"}
-    assert keepers(trials, 9, False) == {"t0000", "t0001", "t0002", "t0003"}
-
-
-def test_the_best_of_each_loss_is_kept_besides():
-    trials = [trial(0, 0.9), trial(1, 0.8), trial(2, 0.1, "focal"), trial(3, 0.2, "focal"), trial(4, 0.15, "iou")]
-    assert keepers(trials, 2, True) == {"t0000", "t0001", "t0003", "t0004"}
-    assert keepers(trials, 2, False) == {"t0000", "t0001"}
-
-
-@pytest.mark.parametrize("reason", ["failed", "diverged", None])
-def test_a_trial_that_did_not_end_soundly_is_no_keeper(reason):
-    assert keepers([trial(0, 0.9, reason=reason), trial(1, 0.1)], 1, True) == {"t0001"}
-
-
-def test_a_pruned_trial_may_be_a_keeper_and_one_without_epochs_may_not():
-    assert keepers([trial(0, 0.9, reason="pruned"), trial(1, 0.95, "iou", epochs=0)], 2, True) == {"t0000"}
-
-
-def test_of_no_trials_none_is_kept():
-    assert keepers([], 3, True) == set()
+    confirm = ConfirmConfig(top=top, best_of_each_loss=best_of_each_loss)
+    return Retention(folder, lambda trials: chosen_ids(trials, confirm))
 
 
 def test_the_checkpoints_of_an_ended_trial_go_and_its_best_files_stay(folder):

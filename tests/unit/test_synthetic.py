@@ -131,3 +131,21 @@ def test_plans_hold_every_image_and_add_up(images):
             owners = [p for p in plans if name in p.ground or name in p.things or (name == "sky" and p.sky.any())]
             assert sum(plan.split == "train" for plan in owners) >= 3
             assert sum(plan.split == "val" for plan in owners) >= 1
+
+
+@pytest.mark.parametrize("imbalance", [0.5, 1.0, 3.0])
+def test_imbalance_divides_the_pixels_and_the_images_of_things_and_scenes_are_as_many_as_asked(imbalance):
+    plans = plan_scenes(240, (192, 320), seed=3, scenes=24, imbalance=imbalance)
+    assert len(plans) == 24
+    assert sum(plan.split == "val" for plan in plans) == 6
+    for name in ("person", "car", "bike"):
+        frames = np.concatenate([plan.things.get(name, np.zeros(plan.frames)) for plan in plans])
+        assert frames.mean() / (192 * 320) == pytest.approx(PIXEL_SHARES[name] / imbalance, rel=0.15)
+        assert (frames > 0).mean() == pytest.approx(min(1.0, IMAGE_SHARES[name] / imbalance), abs=0.06)
+
+
+def test_without_a_wish_the_set_is_the_one_it_always_was(tmp_path):
+    synthesize(tmp_path / "plain", 40, (64, 80), 2)
+    synthesize(tmp_path / "said", 40, (64, 80), 2, scenes=8, imbalance=1.0)
+    for path in (tmp_path / "plain").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "said" / path.relative_to(tmp_path / "plain")).read_bytes()

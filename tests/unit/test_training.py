@@ -15,7 +15,7 @@ from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfi
 from trainable.confusion import class_metrics
 from trainable.device import Compute
 from trainable.evaluation import evaluate
-from trainable.loss_factory import build_loss
+from trainable.logit_adjustment import TAUS
 from trainable.model import build_model
 from trainable.schedule import learning_rate_factor
 from trainable.storage import Storage
@@ -192,6 +192,29 @@ def test_an_epoch_counts_the_dev_images(config, synthetic_data):
     assert outcome.matrix.sum() == synthetic_data.cache.pixel_counts[dev].sum()
     assert outcome.per_image_counts.shape == (len(dev), 12, 3)
     assert outcome.metrics["miou"] == class_metrics(outcome.matrix).mean_iou
+    things = list(synthetic_data.image_set.thing_labels)
+    truth = [find_large(synthetic_data.cache.objects(index), config.evaluation.min_object_pixels) for index in dev]
+    assert outcome.objects.shape == (len(dev), 12, 3)
+    np.testing.assert_array_equal(outcome.objects[:, :, 0], truth)
+    true, missed, _ = outcome.objects[:, things].sum(axis=0).T
+    assert outcome.metrics["thing_miss_rate"] == pytest.approx((missed[true > 0] / true[true > 0]).mean())
+
+
+def find_large(objects, least):
+    return np.bincount(objects.labels[objects.sizes >= least], minlength=12)
+
+
+def test_the_adjustment_is_fitted_to_the_objective(config, synthetic_data):
+    """At its best it is no worse than none, and the prior is that of the training split."""
+    for objective in ("thing_recall", "pixel_accuracy"):
+        training = Training(config.model_copy(update={"objective": objective}), synthetic_data, CPU)
+        train = synthetic_data.cache.pixel_counts[list(synthetic_data.splits.train)].sum(axis=0)
+        present = train > 0
+        np.testing.assert_allclose(training._scoring.log_prior[present], np.log(train[present] / train.sum()))
+        metrics = training.run_epoch(1, never).metrics
+        assert metrics["adjusted/tau"] in TAUS
+        assert metrics[f"adjusted/{objective}"] >= metrics[objective]
+        assert {"adjusted/miou", "adjusted/iou/road", "adjusted/recall/road"} < metrics.keys()
 
 
 def test_the_weights_reproduce_the_epoch(config, synthetic_data):
@@ -199,8 +222,11 @@ def test_the_weights_reproduce_the_epoch(config, synthetic_data):
     outcome = training.run_epoch(1, never)
     model = build_model(config.model, 12)
     model.load_state_dict(from_bytes(to_bytes(training.weights())))
-    again = evaluate(model, build_loss(config.loss), synthetic_data.cache, synthetic_data.splits.dev, CPU)
+    again = evaluate(
+        model, training._criterion, synthetic_data.cache, synthetic_data.splits.dev, CPU, training._scoring
+    )
     np.testing.assert_array_equal(again.matrix, outcome.matrix)
+    np.testing.assert_array_equal(again.objects, outcome.objects)
     assert again.loss == outcome.metrics["dev_loss"]
 
 

@@ -35,7 +35,7 @@ class FakeTrainer:
             return EpochOutcome({}, diverged=f"the training loss became nan in epoch {epoch}")
         metrics = {"miou": self.scores[epoch - 1], "train_loss": float(self.weight)}
         matrix = np.array([[epoch, 0], [1, 2]])
-        return EpochOutcome(metrics, None, matrix, np.full((3, 2, 3), epoch))
+        return EpochOutcome(metrics, None, matrix, np.full((3, 2, 3), epoch), np.full((3, 2, 3), 10 * epoch))
 
     def state(self):
         return {"weight": self.weight}
@@ -183,8 +183,9 @@ def test_best_files_are_those_of_the_best_epoch(folder):
     assert float(content["state_dict"]["weight"]) == 1 + 2 + 3
     assert content["class_names"] == list(CLASS_NAMES)
     assert trial.read("best/0003/confusion_matrix.csv").decode() == "true \\ predicted,road,car\nroad,3,0\ncar,1,2\n"
-    counts = np.load(trial.local_path / "best/0003/per_image_counts.npz", allow_pickle=False)["counts"]
-    np.testing.assert_array_equal(counts, np.full((3, 2, 3), 3))
+    arrays = np.load(trial.local_path / "best/0003/per_image_counts.npz", allow_pickle=False)
+    np.testing.assert_array_equal(arrays["counts"], np.full((3, 2, 3), 3))
+    np.testing.assert_array_equal(arrays["objects"], np.full((3, 2, 3), 30))
 
 
 def test_a_trainer_without_weights_leaves_no_weights(folder):

@@ -1,0 +1,101 @@
+"""`aerosweep confirm` and `aerosweep leaderboard`: what a search's scores are worth."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from search.config import SearchConfig
+    from search.confirm import ConfirmOutcome
+    from search.progress import SearchView
+    from trainable.trial_record import TrialSnapshot
+
+_SHOWN_TRIALS: Final = 15
+_LOG_WIDTH: Final = 160
+
+
+def log_console() -> Console:
+    """The console to print on; a log has no edge that a table would have to keep to."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_LOG_WIDTH)
+
+
+def printer(console: Console) -> Callable[[str], None]:
+    """Prints lines as they are."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def confirm_search(config: "SearchConfig", address: str | None, console: Console) -> int:
+    """Run a confirmation, show what it says, and return the exit code."""
+    from aerosweep.image_progress import ImageProgress
+    from search.progress import make_view
+
+    view: SearchView = make_view(console)
+    try:
+        from search.confirm import run_confirmation
+
+        with ImageProgress("decoding", console, view.say) as on_decode:
+            outcome = run_confirmation(config, address=address, view=view, say=view.say, on_decode=on_decode)
+    finally:
+        view.close()
+    show_confirmation(config, console)
+    return _close(config, outcome, console)
+
+
+def _close(config: "SearchConfig", outcome: "ConfirmOutcome", console: Console) -> int:
+    from aerosweep.closing import runnable
+
+    say = printer(console)
+    say(f"confirmation {config.folder}/confirm/confirmed.csv, claims.csv")
+    if outcome.left:
+        say(f"stopped early ({outcome.interrupted or 'not all runs ended'}) with {outcome.left} runs to go")
+        say(f"continue     {runnable(f'aerosweep confirm {config.folder}')}")
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    return 1 if not any(run.held_out for run in outcome.runs) and not outcome.left else 0
+
+
+def show_confirmation(config: "SearchConfig", console: Console) -> bool:
+    """Show what the confirmation of a search says so far and write it as CSV.
+
+    Returns:
+        Whether there is one.
+    """
+    from aerosweep import confirmation_view as view
+    from analysis.confirmation import judge
+    from search.confirm_program import FOLDER, confirmed_candidates
+    from trainable.storage import Storage
+    from trainable.trial_record import load_trials
+
+    folder = Storage(config.folder)
+    runs = load_trials(folder.child(FOLDER))
+    chosen = confirmed_candidates(load_trials(folder), runs, config.confirm)
+    trials = view.confirmed_trials(folder, chosen, runs)
+    if not trials:
+        return False
+    confirmation = judge(trials, config.objectives, config.confirm.relevant_gain)
+    for name, data in (
+        ("confirmed.csv", view.confirmed_csv(confirmation)),
+        ("claims.csv", view.claims_csv(confirmation)),
+    ):
+        if folder.child(FOLDER).read(name) != data:
+            folder.child(FOLDER).write(name, data)
+    console.print(view.confirmed_table(confirmation, config.objectives))
+    if confirmation.claims:
+        console.print(view.claims_table(confirmation, config.objectives))
+    say = printer(console)
+    for note in view.closing_notes(confirmation, config.objectives):
+        say(f"note: {note}")
+    return True
+
+
+def show_leaderboard(trials: "Sequence[TrialSnapshot]", objectives: "Sequence[str]", console: Console) -> None:
+    """Show a search's dev scores, and its losses at equal effort."""
+    from aerosweep.loss_comparison import loss_table
+    from search.leaderboard import leaderboard, leaderboard_table
+
+    console.print(leaderboard_table(leaderboard(trials, objectives), _SHOWN_TRIALS))
+    table = loss_table(trials)
+    if table is not None:
+        console.print(table)

@@ -1,0 +1,167 @@
+"""Confirmation: the trials that matter, trained again from fresh seeds and measured once on val."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from search.config import SearchConfig
+from search.confirm_program import FOLDER, Candidate, ConfirmProgram, candidates
+from search.lease import Lease
+from search.progress import SearchView
+from search.projection import BackgroundProjection
+from search.projections import DRAIN_SECONDS, kept, mlflow_projection
+from search.retention import Retention
+from search.search_folder import SearchMeta, read_meta, require_same_data, require_startable
+from search.trial_line import model_and_loss
+from search.tune_launch import TuneLaunch
+from trainable.cache_dir import default_cache_dir
+from trainable.errors import InputError
+from trainable.image_cache import Progress
+from trainable.storage import Storage
+from trainable.trial_data import open_trial_data
+from trainable.trial_record import TrialSnapshot, load_trials
+
+
+@dataclass(frozen=True)
+class ConfirmOutcome:
+    """What a launch of a confirmation leaves.
+
+    Attributes:
+        trials: Of the search, by number.
+        runs: Of the confirmation, all launches included.
+        interrupted: Why the launch ended early, or None.
+        signal: The signal that ended it, or None.
+        left: Runs that have not ended.
+    """
+
+    trials: list[TrialSnapshot]
+    runs: list[TrialSnapshot]
+    interrupted: str | None
+    signal: int | None
+    left: int
+
+
+def run_confirmation(
+    config: SearchConfig,
+    *,
+    address: str | None,
+    view: SearchView,
+    say: Callable[[str], None],
+    on_decode: Progress | None = None,
+) -> ConfirmOutcome:
+    """Confirm a search: run what its confirmation still lacks.
+
+    Args:
+        config: The search, with absolute paths; `confirm` says what is confirmed and how often.
+        address: Of the Ray cluster, or None for this machine.
+        view: Shows the runs.
+        say: Prints a line for the user; called from other threads too.
+        on_decode: Called with (images done, images in all) while the cache is built.
+
+    Raises:
+        InputError: There is no such search, it has nothing to confirm, or its data have changed.
+    """
+    folder = Storage(config.folder)
+    meta = read_meta(folder)
+    if meta is None:
+        raise InputError(f"confirm needs a recorded search in {folder.url}", "none there", "Run the search first")
+    require_startable(config, folder, resume=True)
+    cache_dir = config.resources.cache_dir or default_cache_dir()
+    data = open_trial_data(config.dataset, cache_dir, on_decode)
+    require_same_data(meta, data.cache.fingerprint)
+    with Lease(folder):
+        trials = load_trials(folder)
+        chosen = candidates(trials, config.confirm)
+        if not chosen:
+            raise InputError(
+                "confirm needs a trial that has ended and neither failed nor diverged",
+                f"{len(trials)} trials, none of them so",
+                "Continue the search with --resume, or mend what made its trials fail",
+            )
+        for line in plan_lines(config, trials, chosen):
+            say(line)
+        return _run(config, meta, chosen, address, str(cache_dir), view, say)
+
+
+def _run(
+    config: SearchConfig,
+    meta: SearchMeta,
+    chosen: Sequence[Candidate],
+    address: str | None,
+    cache_dir: str,
+    view: SearchView,
+    say: Callable[[str], None],
+) -> ConfirmOutcome:
+    folder = Storage(config.folder)
+    runs = folder.child(FOLDER)
+    projections = _Projections(config, folder, meta, say)
+    try:
+        launch = TuneLaunch(
+            config, f"{config.name}, confirmation", ConfirmProgram(config, chosen), runs, view, projections.offer
+        )
+        stop = launch.run(address, cache_dir)
+    finally:
+        projections.close()
+    return ConfirmOutcome(
+        trials=load_trials(folder),
+        runs=load_trials(runs),
+        interrupted=stop.reason() if launch.left else None,
+        signal=stop.signal.value if stop.signal and launch.left else None,
+        left=launch.left,
+    )
+
+
+def plan_lines(config: SearchConfig, trials: Sequence[TrialSnapshot], chosen: Sequence[Candidate]) -> list[str]:
+    """What will be done, for the user.
+
+    Args:
+        config: The search.
+        trials: All of its trials.
+        chosen: Those that are confirmed.
+    """
+    seeds = config.confirm.seeds
+    lines = [
+        f"confirming {len(chosen)} configurations x {seeds} fresh seeds, {config.budget.max_epochs} epochs each, "
+        "every one measured once on val"
+    ]
+    lines += [f"  {c.trial.card.trial_id} {model_and_loss(c.trial)} ({', '.join(c.reasons)})" for c in chosen]
+    unfinished = config.budget.trials - sum(trial.end is not None for trial in trials)
+    if unfinished > 0:
+        lines.append(f"note: the search has {unfinished} trials of its budget to go: the choice may change")
+    if seeds == 1:
+        lines.append("note: from a single seed nothing can be said about a difference; two is the least, three better")
+    return lines
+
+
+class _Projections:
+    """MLflow and what is kept on disk, following a confirmation."""
+
+    def __init__(self, config: SearchConfig, folder: Storage, meta: SearchMeta, say: Callable[[str], None]) -> None:
+        self._config = config
+        self._folder = folder
+        self._meta = meta
+        self._say = say
+        self._runs = folder.child(FOLDER)
+        self._mlflow = mlflow_projection(config, self._runs, meta)
+        # The weights of all runs stay: a confirmed network is what one goes on to use.
+        retention = Retention(self._runs, lambda runs: {run.card.trial_id for run in runs})
+        self._threads = [BackgroundProjection(each, say) for each in (self._mlflow, retention)]
+
+    def offer(self, run: TrialSnapshot) -> None:
+        for thread in self._threads:
+            thread.offer(run)
+
+    def close(self) -> None:
+        runs = load_trials(self._runs)
+        for run in runs:
+            self.offer(run)
+        missing, _ = (thread.close(DRAIN_SECONDS) for thread in self._threads)
+        if missing:
+            self._say(f"{missing} runs are not in MLflow yet: run `aerosweep sync` with this config when it is back")
+            return
+        try:
+            self._mlflow.close_interrupted(runs)
+            trials = load_trials(self._folder)
+            search = mlflow_projection(self._config, self._folder, self._meta)
+            search.finish(trials, kept(self._config, trials), live=False)
+        except Exception as error:  # a tracker may raise anything; the record is whole
+            self._say(f"MLflow does not have the end of the confirmation ({error}); `aerosweep sync` fills it in")

@@ -1,0 +1,151 @@
+"""One run of Ray Tune over the record of a search, or of its confirmation."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from search.conductor import Conductor
+from search.config import SearchConfig
+from search.program import Program
+from search.progress import SearchState, SearchView
+from search.ray_session import ray_session, run_tune
+from search.resources import Allotment, allot
+from search.stop import StopFlag
+from trainable.config import TrialConfig
+from trainable.device import Share
+from trainable.storage import Storage
+from trainable.trial_record import TrialCard, TrialSnapshot
+
+
+class TuneLaunch:
+    """One run of Tune over a conductor.
+
+    Args:
+        config: The search.
+        name: What is run, for the view.
+        program: Which trials.
+        folder: Where their record lies.
+        view: Shows them.
+        offer: Takes every new snapshot, for the projections.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        name: str,
+        program: Program,
+        folder: Storage,
+        view: SearchView,
+        offer: Callable[[TrialSnapshot], None],
+    ) -> None:
+        self._config = config
+        self._name = name
+        self._folder = folder
+        self._view = view
+        self._offer = offer
+        self._slots = 0
+        self._began = time.monotonic()
+        self._stop = StopFlag(config.budget.hours)
+        self._conductor = Conductor(program, folder, self._changed)
+        self._open = {trial_id for trial_id, trial in self._conductor.trials.items() if trial.end is None}
+        self._epochs_at_start = sum(len(trial.epochs) for trial in self._conductor.trials.values())
+
+    @property
+    def left(self) -> int:
+        """Trials that have not ended, those to come included."""
+        return self._conductor.left
+
+    def run(self, address: str | None, cache_dir: str, trainable: type | None = None) -> StopFlag:
+        """Run until done or stopped.
+
+        Args:
+            address: Of the Ray cluster, or None for this machine.
+            cache_dir: Where nodes keep decoded images.
+            trainable: A class Trainable in place of the real one, for benchmarks and tests.
+        """
+        conductor = self._conductor
+        conductor.recover()
+        if conductor.left == 0:
+            return self._stop
+        with ray_session(address) as resources, self._stop.caught_signals():
+            # Ray must not be imported before the session has set its environment.
+            from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
+            from trainable.ray_trainable import SegmentationTrainable
+
+            allotment = allot(self._config.resources, resources)
+            self._slots = allotment.slots
+            self._began = time.monotonic()  # Ray's own start says nothing about how fast trials go
+            searcher = RecordSearcher(conductor, _Assignment(self._config, self._folder, cache_dir, allotment.share))
+            callback = DriverCallback(
+                conductor, self._stop, 60 * self._config.runtime.epoch_timeout_minutes, self._show
+            )
+            # What is durable is durable: a stop leaves Tune's loop at once, and the session's end ends the workers.
+            with suppress(SearchStopped):
+                run_tune(
+                    trainable or SegmentationTrainable,
+                    _ray_resources(allotment),
+                    allotment.slots,
+                    searcher,
+                    RecordScheduler(conductor),
+                    callback,
+                    self._config.runtime.max_attempts,
+                )
+        return self._stop
+
+    def _changed(self, trial: TrialSnapshot) -> None:
+        self._offer(trial)
+        if trial.end is None:
+            self._open.add(trial.card.trial_id)
+        elif trial.card.trial_id in self._open:
+            self._open.discard(trial.card.trial_id)
+            self._view.trial_ended(trial, self._state())
+
+    def _show(self) -> None:
+        self._view.show(self._state())
+
+    def _state(self) -> SearchState:
+        conductor = self._conductor
+        return SearchState(
+            name=self._name,
+            budget_trials=conductor.total,
+            max_epochs=self._config.budget.max_epochs,
+            trials=conductor.trials,
+            running=conductor.running,
+            slots=self._slots,
+            started=self._began,
+            deadline=self._stop.deadline,
+            epochs_at_start=self._epochs_at_start,
+            objectives=self._config.objectives,
+        )
+
+
+class _Assignment:
+    """Turns a trial's card into what its worker needs to know."""
+
+    def __init__(self, config: SearchConfig, folder: Storage, cache_dir: str, share: Share) -> None:
+        self._config = config
+        self._folder = folder
+        self._cache_dir = cache_dir
+        self._share = share
+
+    def __call__(self, card: TrialCard) -> dict[str, Any]:
+        from trainable import ray_trainable as keys
+
+        # Where the data lie and how a trial is run may have changed since the trial was suggested.
+        present = {"dataset": self._config.dataset, "runtime": self._config.runtime}
+        trial = TrialConfig.model_validate(card.config | present)
+        return {
+            keys.TRIAL_ID: card.trial_id,
+            keys.TRIAL_CONFIG: trial.model_dump_json(),
+            keys.SEARCH_FOLDER: self._folder.url,
+            keys.CACHE_DIR: self._cache_dir,
+            keys.SHARE: asdict(self._share),
+            keys.HELD_OUT: bool(card.confirms),
+        }
+
+
+def _ray_resources(allotment: Allotment) -> Mapping[str, float]:
+    resources = {"CPU": allotment.share.cpus}
+    return resources | ({"GPU": allotment.share.gpus} if allotment.share.gpus else {})

@@ -1,0 +1,204 @@
+"""A confirmation with a real Ray and a real MLflow store: from fresh seeds, measured on val once, whatever happens."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+import yaml
+
+from search.config import SearchConfig
+from search.confirm_program import FOLDER
+from trainable.held_out import HeldOutCounts
+from trainable.storage import Storage
+from trainable.trial_data import open_trial_data
+from trainable.trial_record import HELD_OUT_COUNTS_FILE, HELD_OUT_FILE, TrialRecord, load_trials
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+CONFIRM = {"top": 1, "seeds": 2, "best_of_each_loss": True}
+
+
+def aerosweep(*arguments, cwd):
+    command = [sys.executable, "-m", "aerosweep", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, make_small_search, search_cache):
+    """The config file of a search that has ended: two losses, one of them a baseline."""
+    place = tmp_path_factory.mktemp("confirm")
+    values = make_small_search(place / "runs", search_cache, confirm=CONFIRM, budget={"trials": 4, "max_epochs": 2})
+    values["dataset"] |= {"scenes": 20}
+    values["space"]["model"]["architecture"] = "unet"
+    path = place / "search.yaml"
+    path.write_text(yaml.safe_dump(values))
+    done = aerosweep("search", path, cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "aerosweep confirm" in done.stdout
+    return path
+
+
+@pytest.fixture
+def search(config, tmp_path):
+    """A copy of the search that a test may confirm as it likes."""
+    values = yaml.safe_load(config.read_text()) | {"storage": str(tmp_path / "runs")}
+    subprocess.run(["cp", "-r", str(config.parent / "runs"), str(tmp_path / "runs")], check=True)
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def runs_of(path):
+    folder = Storage(str(path.parent / "runs" / "small"))
+    return {run.card.trial_id: run for run in load_trials(folder.child(FOLDER))}
+
+
+def measured(path):
+    """When each measurement on val was written, by run."""
+    folder = path.parent / "runs" / "small" / FOLDER / "trials"
+    return {file.parents[1].name: file.stat().st_mtime_ns for file in folder.glob(f"*/{HELD_OUT_FILE}")}
+
+
+def tracked(path):
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{path.parent}/runs/mlflow.db")
+    found = client.search_runs([client.get_experiment_by_name("aerosweep").experiment_id])
+    return client, {run.data.tags.get("aerosweep.trial", "search"): run for run in found}, len(found)
+
+
+def dump(path):
+    """All of MLflow's store, but for when it was asked."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sqlite3,sys;print('\\n'.join(sorted(sqlite3.connect(sys.argv[1]).iterdump())))",
+         str(path.parent / "runs" / "mlflow.db")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def require_whole(path, seeds=2):
+    """Every planned run completed, measured once and in MLflow once."""
+    runs = runs_of(path)
+    sources = {run.card.confirms for run in runs.values()}
+    assert set(runs) == {f"{source}-s{number}" for source in sources for number in range(1, seeds + 1)}
+    assert {run.state for run in runs.values()} == {"completed"}
+    assert {len(run.epochs) for run in runs.values()} == {2}
+    assert all(run.held_out is not None for run in runs.values())
+    client, found, count = tracked(path)
+    assert count == len(found)
+    assert set(runs) <= set(found)
+    for name, run in runs.items():
+        entry = found[name]
+        assert (entry.info.status, entry.data.tags["aerosweep.role"]) == ("FINISHED", "confirm")
+        assert entry.data.tags["aerosweep.confirms"] == run.card.confirms
+        assert entry.data.tags["mlflow.parentRunId"] == found["search"].info.run_id
+        (point,) = client.get_metric_history(entry.info.run_id, "val/miou")
+        assert (point.value, point.step) == (run.held_out.metrics["miou"], run.best.epoch)
+        artifacts = {item.path for item in client.list_artifacts(entry.info.run_id)}
+        assert {"val_counts.npz", "val_confusion_matrix.csv", "config.json"} <= artifacts
+    assert (found["search"].info.status, found["search"].data.tags["aerosweep.state"]) == ("FINISHED", "completed")
+    return runs
+
+
+def test_a_confirmation_measures_fresh_seeds_on_val_and_says_what_it_means(search):
+    done = aerosweep("confirm", search.parent / "runs" / "small", cwd=search.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = require_whole(search)
+    losses = {run.card.config["loss"]["name"] for run in runs.values()}
+    assert losses == {"cross_entropy", "tversky"}
+    assert {run.card.config["seed"] for run in runs.values()} == {1, 2}
+    for text in ("Confirmed on val: ", "of 5 scenes", "Claims against ", "95 %"):
+        assert text in done.stdout
+    assert any(verdict in done.stdout for verdict in ("supported", "not supported", "cannot be told"))
+
+    data = open_trial_data(*dataset_of(search))
+    folder = Storage(str(search.parent / "runs" / "small")).child(FOLDER)
+    for name, run in runs.items():
+        counts = HeldOutCounts.from_bytes(TrialRecord(folder, name).folder.read(HELD_OUT_COUNTS_FILE))
+        assert counts.images == tuple(data.image_set.samples[index].id for index in data.splits.val)
+        truth = data.cache.pixel_counts[list(data.splits.val)]
+        assert (counts.counts[..., 0] + counts.counts[..., 1] == truth).all()
+        assert (counts.adjusted_counts[..., 0] + counts.adjusted_counts[..., 1] == truth).all()
+        tp, fn, fp = (counts.counts[..., place].sum(axis=0) for place in range(3))
+        present = tp + fn > 0
+        assert run.held_out.metrics["miou"] == pytest.approx((tp / (tp + fn + fp).clip(1))[present].mean())
+        assert run.held_out.metrics["adjusted/tau"] == counts.tau
+
+    rows = list(csv.DictReader(io.StringIO((search.parent / "runs/small/confirm/claims.csv").read_text())))
+    assert {"miou", "thing_miou", "iou/person"} <= {row["metric"] for row in rows}
+    assert len({row["reference"] for row in rows}) == 1
+
+
+def dataset_of(path):
+    config = SearchConfig.model_validate(yaml.safe_load(path.read_text()))
+    return config.dataset, config.resources.cache_dir
+
+
+def test_a_second_confirmation_and_a_sync_change_nothing_and_more_seeds_add_only_what_is_missing(search):
+    assert aerosweep("confirm", search, cwd=search.parent).returncode == 0
+    before, store = measured(search), dump(search)
+    assert len(before) == len(runs_of(search)) > 0
+    again = aerosweep("confirm", search, cwd=search.parent)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert aerosweep("sync", search, cwd=search.parent).returncode == 0
+    assert measured(search) == before
+    assert dump(search) == store
+
+    more = aerosweep("confirm", search, "--set", "confirm.seeds=3", cwd=search.parent)
+    assert more.returncode == 0, more.stdout + more.stderr
+    require_whole(search, seeds=3)
+    after = measured(search)
+    assert {name: when for name, when in after.items() if name in before} == before
+    assert len(after) == len(before) * 3 // 2
+
+    shown = aerosweep("leaderboard", search.parent / "runs" / "small", cwd=search.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.index("Confirmed on val") < shown.stdout.index("dev scores")
+
+
+@pytest.mark.parametrize("moment", ["first epochs", "first measurements"])
+def test_a_killed_confirmation_measures_nothing_twice_and_loses_nothing(search, moment):
+    command = [sys.executable, "-m", "aerosweep", "confirm", str(search)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=search.parent,
+                              start_new_session=True)  # fmt: skip
+    reached = (lambda: runs_of(search)) if moment == "first epochs" else (lambda: measured(search))
+    deadline = time.monotonic() + 200
+    while not reached():
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    time.sleep(2)  # Ray's own processes notice and end
+    before, durable = measured(search), {name: run.epochs for name, run in runs_of(search).items()}
+    resumed = aerosweep("confirm", search, cwd=search.parent)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    runs = require_whole(search)
+    after = measured(search)
+    assert {name: after[name] for name in before} == before
+    assert all(runs[name].epochs[: len(epochs)] == epochs for name, epochs in durable.items())
+
+
+def test_a_search_goes_on_to_confirm_where_its_config_says_so(search):
+    values = yaml.safe_load(search.read_text())
+    values["confirm"] |= {"after_search": True, "best_of_each_loss": False, "best_baseline": False, "seeds": 1}
+    search.write_text(yaml.safe_dump(values))
+    done = aerosweep("search", search, "--resume", cwd=search.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(runs_of(search)) == 1
+    assert "from a single seed nothing can be said" in done.stdout
+
+
+def test_what_cannot_be_confirmed_is_refused_with_its_reason(search, tmp_path):
+    missing = aerosweep("confirm", tmp_path / "nowhere", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "must be the folder of a recorded search" in missing.stderr
+    changed = aerosweep("confirm", search, "--set", "budget.max_epochs=5", cwd=tmp_path)
+    assert changed.returncode == 2
+    assert "budget.max_epochs was 2 and is 5" in changed.stderr
+    assert runs_of(search) == {}

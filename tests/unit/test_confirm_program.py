@@ -1,0 +1,143 @@
+"""What a confirmation trains again, in which order, and when a run of it has ended."""
+
+import pytest
+
+from search.config import ConfirmConfig, SearchConfig
+from search.confirm_program import ConfirmProgram, candidates, chosen_ids
+from trainable.config import TrialConfig
+from trainable.trial_record import (
+    EndMarker,
+    EpochRecord,
+    HeldOutRecord,
+    TrialCard,
+    TrialSnapshot,
+    trial_name,
+)
+
+MAX_EPOCHS = 4
+
+
+def trial(number, objective, loss="dice", reason="completed", epochs=2, baseline=False):
+    """A trial of a search, with a config that says where it was suggested."""
+    config = SEARCH_TRIAL | {"loss": {"name": loss} | ({"focal_gamma": 2.0} if loss == "focal" else {})}
+    card = TrialCard(trial_name(number), number, {"loss.name": loss}, config, baseline, 0)
+    history = tuple(EpochRecord(epoch, 0, objective, 1, {}) for epoch in range(1, epochs + 1))
+    return TrialSnapshot(card, history, EndMarker(reason, "", 0, 1, history) if reason else None)
+
+
+SEARCH_TRIAL = TrialConfig.model_validate(
+    {"dataset": {"layout": "synthetic", "images": 40}, "max_epochs": MAX_EPOCHS, "seed": 7}
+).model_dump(mode="json")
+
+
+def ids(trials, **confirm):
+    return chosen_ids(trials, ConfirmConfig.model_validate(confirm))
+
+
+def search(**confirm):
+    values = {"name": "made-up", "dataset": {"layout": "synthetic", "images": 40}, "seed": 7}
+    return SearchConfig.model_validate(values | {"budget": {"max_epochs": MAX_EPOCHS}, "confirm": confirm})
+
+
+def test_the_best_are_chosen_and_the_earlier_of_equals():
+    trials = [trial(0, 0.3), trial(1, 0.5), trial(2, 0.5), trial(3, 0.4)]
+    assert ids(trials, top=1, best_of_each_loss=False) == {"t0001"}
+    assert ids(reversed(trials), top=1, best_of_each_loss=False) == {"t0001"}
+    assert ids(trials, top=3, best_of_each_loss=False) == {"t0001", "t0002", "t0003"}
+    assert ids(trials, top=9, best_of_each_loss=False) == {"t0000", "t0001", "t0002", "t0003"}
+
+
+def test_the_best_of_each_loss_is_chosen_besides():
+    trials = [trial(0, 0.9), trial(1, 0.8), trial(2, 0.1, "focal"), trial(3, 0.2, "focal"), trial(4, 0.15, "iou")]
+    assert ids(trials, top=2) == {"t0000", "t0001", "t0003", "t0004"}
+    assert ids(trials, top=2, best_of_each_loss=False) == {"t0000", "t0001"}
+
+
+def test_the_best_baseline_is_chosen_besides():
+    trials = [trial(0, 0.1, baseline=True), trial(1, 0.3, baseline=True), trial(2, 0.9), trial(3, 0.8)]
+    assert ids(trials, top=1) == {"t0001", "t0002"}
+    assert ids(trials, top=1, best_baseline=False) == {"t0002"}
+
+
+def test_candidates_come_best_first_and_say_why():
+    trials = [trial(0, 0.3, "focal", baseline=True), trial(1, 0.5), trial(2, 0.4)]
+    chosen = candidates(trials, ConfirmConfig(top=1))
+    assert [(each.trial.card.trial_id, each.reasons) for each in chosen] == [
+        ("t0001", ("rank 1", "best dice")),
+        ("t0000", ("best focal", "best baseline")),
+    ]
+
+
+@pytest.mark.parametrize("reason", ["failed", "diverged", None])
+def test_a_trial_that_did_not_end_soundly_is_not_chosen(reason):
+    assert ids([trial(0, 0.9, reason=reason), trial(1, 0.1)], top=1) == {"t0001"}
+
+
+def test_a_pruned_trial_may_be_chosen_and_one_without_epochs_may_not():
+    assert ids([trial(0, 0.9, reason="pruned"), trial(1, 0.95, "iou", epochs=0)], top=2) == {"t0000"}
+
+
+def test_of_no_trials_none_is_chosen():
+    assert ids([], top=3) == set()
+
+
+def planned(config, trials, known=()):
+    """The cards of a whole plan, each known before the next is asked for."""
+    program = ConfirmProgram(config, candidates(trials, config.confirm))
+    seen = {run.card.trial_id: run for run in known}
+    cards = []
+    while (card := program.next_card(seen)) is not None:
+        seen[card.trial_id] = TrialSnapshot(card)
+        cards.append(card)
+    assert program.total(seen) == len(seen)
+    return cards
+
+
+def test_every_candidate_is_trained_with_one_fresh_seed_before_any_gets_its_second():
+    cards = planned(search(top=2, seeds=2), [trial(0, 0.3), trial(1, 0.5)])
+    assert [card.trial_id for card in cards] == ["t0001-s1", "t0000-s1", "t0001-s2", "t0000-s2"]
+    assert [card.config["seed"] for card in cards] == [8, 8, 9, 9]
+    assert [card.confirms for card in cards] == ["t0001", "t0000"] * 2
+    assert [card.number for card in cards] == [0, 1, 2, 3]
+
+
+def test_a_run_differs_from_its_trial_in_the_seed_alone():
+    source = trial(3, 0.5, "focal", reason="pruned", baseline=True)
+    (card,) = planned(search(top=1, seeds=1), [source])
+    assert card.config == TrialConfig.model_validate(source.card.config | {"seed": 8}).model_dump(mode="json")
+    assert card.config["max_epochs"] == MAX_EPOCHS
+    assert (card.baseline, card.params, card.role) == (True, source.card.params, "confirm")
+
+
+def test_a_later_launch_plans_what_is_missing_and_keeps_what_is_there():
+    trials = [trial(0, 0.3), trial(1, 0.5)]
+    first = planned(search(top=1, seeds=2), trials)
+    known = [TrialSnapshot(card) for card in first]
+    assert [card.trial_id for card in planned(search(top=1, seeds=3), trials, known)] == ["t0001-s3"]
+    better = [*trials, trial(2, 0.9)]
+    assert [card.trial_id for card in planned(search(top=1, seeds=2), better, known)] == ["t0002-s1", "t0002-s2"]
+
+
+def test_a_run_has_ended_when_it_was_measured_on_val_and_not_before():
+    config = search(top=1, seeds=1)
+    (card,) = planned(config, [trial(0, 0.5)])
+    program = ConfirmProgram(config, [])
+    epochs = tuple(EpochRecord(epoch, 0, 0.5, 1, {}) for epoch in range(1, MAX_EPOCHS + 1))
+    assert program.ended(TrialSnapshot(card, epochs[:-1])) is None
+    assert program.ended(TrialSnapshot(card, epochs)) is None
+    measured = TrialSnapshot(card, epochs, held_out=HeldOutRecord(1, 0, {"miou": 0.4}))
+    assert program.ended(measured) == ("completed", f"trained {MAX_EPOCHS} epochs")
+
+
+def test_a_run_that_diverged_has_ended_without_a_measurement():
+    config = search(top=1, seeds=1)
+    (card,) = planned(config, [trial(0, 0.5)])
+    epochs = (EpochRecord(1, 0, 0.0, 1, {}, diverged="the training loss became nan in epoch 1"),)
+    assert ConfirmProgram(config, []).ended(TrialSnapshot(card, epochs)) == ("diverged", epochs[0].diverged)
+
+
+def test_no_run_is_stopped_early():
+    config = search(top=1, seeds=1)
+    (card,) = planned(config, [trial(0, 0.5)])
+    worst = EpochRecord(2, 0, 0.0, 1, {})
+    assert ConfirmProgram(config, []).stops(TrialSnapshot(card, (worst,)), worst) is None

@@ -1,0 +1,183 @@
+"""The measurement on val: once, of the best epoch's weights, whole or not there."""
+
+import numpy as np
+import pytest
+import torch
+
+from trainable.held_out import HeldOutCounts, HeldOutOutcome
+from trainable.storage import Storage
+from trainable.training import EpochOutcome
+from trainable.trial_record import (
+    ADJUSTED_TAU,
+    HELD_OUT_COUNTS_FILE,
+    HELD_OUT_FILE,
+    HELD_OUT_MATRIX_FILE,
+    TrialRecord,
+)
+from trainable.trial_run import Place, TrialRun
+
+SCORES = [0.2, 0.6, 0.4]
+TAUS = [0.0, 0.25, 1.0]
+CLASS_NAMES = ("road", "car")
+
+
+def counts(tau):
+    return HeldOutCounts(
+        images=("a_1", "a_2", "b_1"),
+        scenes=("a", "a", "b"),
+        class_names=CLASS_NAMES,
+        things=np.array([False, True]),
+        counts=np.arange(18).reshape(3, 2, 3),
+        adjusted_counts=np.arange(18).reshape(3, 2, 3) + 1,
+        objects=np.arange(18).reshape(3, 2, 3) * 2,
+        tau=tau,
+    )
+
+
+class FakeTrainer:
+    """Weights are the number of the epoch; what is measured is written down."""
+
+    def __init__(self, diverges=False):
+        self.diverges = diverges
+        self.epoch = 0
+        self.measured = []
+
+    def run_epoch(self, epoch, should_stop):
+        self.epoch = epoch
+        if self.diverges and epoch == len(SCORES):
+            return EpochOutcome({}, diverged="the training loss became nan")
+        return EpochOutcome({"miou": SCORES[epoch - 1], ADJUSTED_TAU: TAUS[epoch - 1]})
+
+    def state(self):
+        return {"weight": torch.tensor(float(self.epoch))}
+
+    def load_state(self, state):
+        self.epoch = int(state["weight"])
+
+    def weights(self):
+        return {"weight": torch.tensor(float(self.epoch))}
+
+    def measure_held_out(self, weights, tau):
+        self.measured.append((float(weights["weight"]), tau))
+        return HeldOutOutcome({"miou": 0.5}, np.array([[3, 1], [0, 2]]), counts(tau))
+
+
+class Death(BaseException):
+    """Ends a process: no code of ours catches it."""
+
+
+class DyingStorage(Storage):
+    """Dies right before its n-th write."""
+
+    def __init__(self, url, writes, dies_at=None):
+        super().__init__(url)
+        self._writes, self._dies_at = writes, dies_at
+
+    def child(self, *parts):
+        return DyingStorage("/".join((self.url, *parts)), self._writes, self._dies_at)
+
+    def write(self, name, data):
+        self._writes.append(name)
+        if len(self._writes) == self._dies_at:
+            raise Death
+        super().write(name, data)
+
+
+def start(storage, trainer):
+    return TrialRun(TrialRecord(storage, "t0000-s1"), trainer, "miou", CLASS_NAMES, Place("cpu"), len(SCORES))
+
+
+def confirm(storage, trainer):
+    """What a worker does: a step, then the measurement, until the last epoch."""
+    run = start(storage, trainer)
+    while True:
+        record = run.step()
+        run.measure_held_out()
+        if record.epoch == len(SCORES):
+            return
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Storage(str(tmp_path / "confirm"))
+
+
+def test_the_best_epoch_on_dev_is_measured_with_its_own_tau_and_only_at_the_end(folder):
+    trainer = FakeTrainer()
+    run = start(folder, trainer)
+    for _ in SCORES[:-1]:
+        run.step()
+        run.measure_held_out()
+        assert trainer.measured == []
+    run.step()
+    run.measure_held_out()
+    assert trainer.measured == [(2.0, 0.25)]
+    record = TrialRecord(folder, "t0000-s1")
+    assert (record.held_out().epoch, record.held_out().metrics) == (2, {"miou": 0.5})
+    matrix = record.folder.read(HELD_OUT_MATRIX_FILE).decode()
+    assert matrix == "true \\ predicted,road,car\nroad,3,1\ncar,0,2\n"
+
+
+def test_what_was_measured_is_not_measured_again(folder):
+    trainer = FakeTrainer()
+    confirm(folder, trainer)
+    again = FakeTrainer()
+    confirm(folder, again)
+    start(folder, trainer).measure_held_out()
+    assert (len(trainer.measured), again.measured) == (1, [])
+
+
+def test_a_run_that_diverged_is_not_measured(folder):
+    trainer = FakeTrainer(diverges=True)
+    confirm(folder, trainer)
+    assert trainer.measured == []
+    assert TrialRecord(folder, "t0000-s1").held_out() is None
+
+
+def test_every_write_of_a_measurement_is_tried_below(folder, tmp_path):
+    writes = []
+    confirm(DyingStorage(str(tmp_path / "whole"), writes), FakeTrainer())
+    assert writes[-3:] == [HELD_OUT_COUNTS_FILE, HELD_OUT_MATRIX_FILE, HELD_OUT_FILE]
+    assert len(writes) == LAST_WRITE
+
+
+LAST_WRITE = 12
+"""Attempt; weights, checkpoint, record of two best epochs; checkpoint, record of the last; three of the measurement."""
+
+
+@pytest.mark.parametrize("moment", range(1, LAST_WRITE + 1))
+def test_a_run_that_dies_at_any_moment_is_measured_once_all_the_same(folder, moment):
+    with pytest.raises(Death):
+        confirm(DyingStorage(folder.url, [], moment), FakeTrainer())
+    assert TrialRecord(folder, "t0000-s1").held_out() is None
+    trainer = FakeTrainer()
+    confirm(folder, trainer)
+    assert trainer.measured == [(2.0, 0.25)]
+    assert TrialRecord(folder, "t0000-s1").held_out().epoch == 2
+
+
+def test_weights_that_are_gone_are_named(folder):
+    trainer = FakeTrainer()
+    run = start(folder, trainer)
+    for _ in SCORES:
+        run.step()
+    record = TrialRecord(folder, "t0000-s1")
+    record.folder.delete(record.best_file(2, "weights.pt"))
+    with pytest.raises(RuntimeError, match="has no weights of its best epoch, 2"):
+        run.measure_held_out()
+
+
+def test_counts_survive_their_file(folder):
+    before = counts(-0.5)
+    after = HeldOutCounts.from_bytes(before.to_bytes())
+    assert (after.images, after.scenes, after.class_names) == (before.images, before.scenes, before.class_names)
+    assert after.tau == -0.5
+    for name in ("things", "counts", "adjusted_counts", "objects"):
+        assert np.array_equal(getattr(after, name), getattr(before, name))
+
+
+def test_a_file_that_holds_objects_to_unpickle_is_refused(tmp_path):
+    path = tmp_path / "counts.npz"
+    np.savez(path, images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        HeldOutCounts.from_bytes(path.read_bytes())
