@@ -188,17 +188,7 @@ def closing_notes(confirmation: Confirmation, objectives: Sequence[str]) -> list
 
 def confirmed_csv(confirmation: Confirmation) -> bytes:
     """Every score of every configuration, UTF-8; a value that does not exist is an empty cell."""
-    head = [
-        "trial",
-        "model_and_loss",
-        "reference",
-        "reasons",
-        "dev_objective",
-        "epochs",
-        "lost_seeds",
-        "adjusted",
-        "tau",
-    ]
+    head = ["trial", "model_and_loss", "reference", "reasons", "dev_objective", "epochs", "lost_seeds"]
     names = [field.name for field in fields(MeanInterval)]
     rows: list[list[object]] = []
     for row in confirmation.rows:

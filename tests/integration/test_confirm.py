@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,10 +31,10 @@ def aerosweep(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory, make_small_search, search_cache):
+def ended(tmp_path_factory, make_small_search, search_cache):
     """The config file of a search that has ended: two losses, one of them a baseline."""
-    place = tmp_path_factory.mktemp("confirm")
-    values = make_small_search(place / "runs", search_cache, confirm=CONFIRM, budget={"trials": 4, "max_epochs": 2})
+    place = tmp_path_factory.mktemp("ended")
+    values = make_small_search(place / "runs", search_cache, confirm=CONFIRM, budget={"trials": 3, "max_epochs": 2})
     values["dataset"] |= {"scenes": 20}
     values["space"]["model"]["architecture"] = "unet"
     path = place / "search.yaml"
@@ -44,14 +45,29 @@ def config(tmp_path_factory, make_small_search, search_cache):
     return path
 
 
-@pytest.fixture
-def search(config, tmp_path):
-    """A copy of the search that a test may confirm as it likes."""
-    values = yaml.safe_load(config.read_text()) | {"storage": str(tmp_path / "runs")}
-    subprocess.run(["cp", "-r", str(config.parent / "runs"), str(tmp_path / "runs")], check=True)
-    path = tmp_path / "search.yaml"
+def copy_of(search, place, **changes):
+    """The same search in a place of its own."""
+    values = yaml.safe_load(search.read_text()) | {"storage": str(place / "runs")}
+    values["confirm"] = values["confirm"] | changes
+    shutil.copytree(search.parent / "runs", place / "runs")
+    path = place / "search.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
+
+
+@pytest.fixture
+def search(ended, tmp_path):
+    """A copy of the search that has ended."""
+    return copy_of(ended, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def confirmed(ended, tmp_path_factory):
+    """A copy that went on to its confirmation, and what was printed."""
+    path = copy_of(ended, tmp_path_factory.mktemp("confirmed"), after_search=True)
+    done = aerosweep("search", path, "--resume", cwd=path.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return path, done.stdout
 
 
 def runs_of(path):
@@ -105,20 +121,25 @@ def require_whole(path, seeds=2):
     return runs
 
 
-def test_a_confirmation_measures_fresh_seeds_on_val_and_says_what_it_means(search):
-    done = aerosweep("confirm", search.parent / "runs" / "small", cwd=search.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    runs = require_whole(search)
+def test_a_confirmation_measures_fresh_seeds_on_val_and_says_what_it_means(confirmed):
+    path, printed = confirmed
+    runs = require_whole(path)
     losses = {run.card.config["loss"]["name"] for run in runs.values()}
     assert losses == {"cross_entropy", "tversky"}
     assert {run.card.config["seed"] for run in runs.values()} == {1, 2}
     for text in ("Confirmed on val: ", "of 5 scenes", "Claims against ", "95 %"):
-        assert text in done.stdout
-    assert any(verdict in done.stdout for verdict in ("supported", "not supported", "cannot be told"))
+        assert text in printed
+    assert any(verdict in printed for verdict in ("supported", "not supported", "cannot be told"))
+    rows = list(csv.DictReader(io.StringIO((path.parent / "runs/small/confirm/claims.csv").read_text())))
+    assert {"miou", "thing_miou", "iou/person"} <= {row["metric"] for row in rows}
+    assert len({row["reference"] for row in rows}) == 1
 
-    data = open_trial_data(*dataset_of(search))
-    folder = Storage(str(search.parent / "runs" / "small")).child(FOLDER)
-    for name, run in runs.items():
+
+def test_what_is_recorded_of_val_is_its_images_and_makes_the_recorded_metrics(confirmed):
+    path, _ = confirmed
+    data = open_trial_data(*dataset_of(path))
+    folder = Storage(str(path.parent / "runs" / "small")).child(FOLDER)
+    for name, run in runs_of(path).items():
         counts = HeldOutCounts.from_bytes(TrialRecord(folder, name).folder.read(HELD_OUT_COUNTS_FILE))
         assert counts.images == tuple(data.image_set.samples[index].id for index in data.splits.val)
         truth = data.cache.pixel_counts[list(data.splits.val)]
@@ -129,18 +150,14 @@ def test_a_confirmation_measures_fresh_seeds_on_val_and_says_what_it_means(searc
         assert run.held_out.metrics["miou"] == pytest.approx((tp / (tp + fn + fp).clip(1))[present].mean())
         assert run.held_out.metrics["adjusted/tau"] == counts.tau
 
-    rows = list(csv.DictReader(io.StringIO((search.parent / "runs/small/confirm/claims.csv").read_text())))
-    assert {"miou", "thing_miou", "iou/person"} <= {row["metric"] for row in rows}
-    assert len({row["reference"] for row in rows}) == 1
-
 
 def dataset_of(path):
     config = SearchConfig.model_validate(yaml.safe_load(path.read_text()))
     return config.dataset, config.resources.cache_dir
 
 
-def test_a_second_confirmation_and_a_sync_change_nothing_and_more_seeds_add_only_what_is_missing(search):
-    assert aerosweep("confirm", search, cwd=search.parent).returncode == 0
+def test_a_second_confirmation_and_a_sync_change_nothing_and_more_seeds_add_only_what_is_missing(confirmed, tmp_path):
+    search = copy_of(confirmed[0], tmp_path)
     before, store = measured(search), dump(search)
     assert len(before) == len(runs_of(search)) > 0
     again = aerosweep("confirm", search, cwd=search.parent)
@@ -149,7 +166,7 @@ def test_a_second_confirmation_and_a_sync_change_nothing_and_more_seeds_add_only
     assert measured(search) == before
     assert dump(search) == store
 
-    more = aerosweep("confirm", search, "--set", "confirm.seeds=3", cwd=search.parent)
+    more = aerosweep("confirm", search.parent / "runs" / "small", "--set", "confirm.seeds=3", cwd=search.parent)
     assert more.returncode == 0, more.stdout + more.stderr
     require_whole(search, seeds=3)
     after = measured(search)
@@ -161,14 +178,12 @@ def test_a_second_confirmation_and_a_sync_change_nothing_and_more_seeds_add_only
     assert shown.stdout.index("Confirmed on val") < shown.stdout.index("dev scores")
 
 
-@pytest.mark.parametrize("moment", ["first epochs", "first measurements"])
-def test_a_killed_confirmation_measures_nothing_twice_and_loses_nothing(search, moment):
+def test_a_killed_confirmation_measures_nothing_twice_and_loses_nothing(search):
     command = [sys.executable, "-m", "aerosweep", "confirm", str(search)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=search.parent,
                               start_new_session=True)  # fmt: skip
-    reached = (lambda: runs_of(search)) if moment == "first epochs" else (lambda: measured(search))
     deadline = time.monotonic() + 200
-    while not reached():
+    while not measured(search):
         assert driver.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -182,16 +197,6 @@ def test_a_killed_confirmation_measures_nothing_twice_and_loses_nothing(search, 
     after = measured(search)
     assert {name: after[name] for name in before} == before
     assert all(runs[name].epochs[: len(epochs)] == epochs for name, epochs in durable.items())
-
-
-def test_a_search_goes_on_to_confirm_where_its_config_says_so(search):
-    values = yaml.safe_load(search.read_text())
-    values["confirm"] |= {"after_search": True, "best_of_each_loss": False, "best_baseline": False, "seeds": 1}
-    search.write_text(yaml.safe_dump(values))
-    done = aerosweep("search", search, "--resume", cwd=search.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(runs_of(search)) == 1
-    assert "from a single seed nothing can be said" in done.stdout
 
 
 def test_what_cannot_be_confirmed_is_refused_with_its_reason(search, tmp_path):

@@ -11,6 +11,7 @@ from search.config import SearchConfig
 from search.config_check import config_keys
 from search.config_file import (
     config_warnings,
+    load_recorded_config,
     load_search_config,
     load_train_config,
 )
@@ -371,3 +372,42 @@ def test_the_examples_of_the_guide_load():
     search, train = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
     assert config_warnings(load(search)) == []
     assert load_train_config(write(train), [], None).budget.max_epochs == 30
+
+
+def recorded(text, folder):
+    """A search's folder as a launch leaves it, as far as its config goes."""
+    config = load(text, output=str(Path(folder).parent))
+    Path(folder).mkdir(parents=True)
+    Path(folder, "search.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return config
+
+
+def test_a_recorded_search_is_found_by_its_folder_and_by_its_config_file():
+    config = recorded(DESIGN, "out/aeroscapes")
+    assert load_recorded_config("out/aeroscapes/", ["confirm.seeds=5"], None).confirm.seeds == 5
+    assert load_recorded_config("out/aeroscapes", [], None) == config
+    assert load_recorded_config("search.yaml", [], "out") == config
+
+
+def test_a_search_that_was_moved_is_found_where_it_is(tmp_path):
+    recorded(SMALL, "out/small")
+    Path("elsewhere").mkdir()
+    Path("out/small").rename("elsewhere/small")
+    assert load_recorded_config("elsewhere/small", [], None).folder == str(tmp_path / "elsewhere/small")
+
+
+@pytest.mark.parametrize(
+    ("search", "output", "message"),
+    [
+        ("nowhere", None, r"SEARCH must be the folder of a recorded search, or its config file; got nowhere"),
+        ("out/small", "out", r"--output goes with a config file; got the folder out/small\. Leave --output out"),
+        ("out/other", None, r"the folder of a search must keep the search's name; got other for small\. Rename"),
+        ("search.yml", None, r"SEARCH must be the folder of a recorded search"),
+    ],
+)
+def test_what_is_no_recorded_search_is_refused(search, output, message):
+    recorded(SMALL, "out/small")
+    Path("out/other").mkdir()
+    Path("out/other/search.yaml").write_text(Path("out/small/search.yaml").read_text())
+    with pytest.raises(InputError, match=message):
+        load_recorded_config(search, [], output)

@@ -3,6 +3,7 @@
 import pytest
 
 from search.config import ConfirmConfig, SearchConfig
+from search.confirm import plan_lines
 from search.confirm_program import ConfirmProgram, candidates, chosen_ids
 from trainable.config import TrialConfig
 from trainable.trial_record import (
@@ -141,3 +142,15 @@ def test_no_run_is_stopped_early():
     (card,) = planned(config, [trial(0, 0.5)])
     worst = EpochRecord(2, 0, 0.0, 1, {})
     assert ConfirmProgram(config, []).stops(TrialSnapshot(card, (worst,)), worst) is None
+
+
+def test_the_plan_is_told_with_what_may_change_and_what_cannot_be_said():
+    config = search(top=1, seeds=1)
+    trials = [trial(0, 0.5), trial(1, 0.3, "focal")]
+    lines = plan_lines(config, trials, candidates(trials, config.confirm))
+    assert lines[0].startswith("confirming 2 configurations x 1 fresh seeds, 4 epochs each")
+    assert lines[1] == "  t0000 deeplabv3plus, dice (rank 1, best dice)"
+    assert "58 trials of its budget to go" in lines[3]
+    assert "from a single seed nothing can be said" in lines[4]
+    more = search(top=1, seeds=3)
+    assert not any("single seed" in line for line in plan_lines(more, trials, candidates(trials, more.confirm)))
