@@ -34,7 +34,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	mkdir -p benchmarks/results
-	for module in orchestration; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+	for module in orchestration copy_paste evaluation; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -159,7 +159,8 @@ def claims_table(confirmation: Confirmation, objectives: Sequence[str]) -> Table
 def _signed(value: float) -> str:
     if math.isnan(value):
         return "-"
-    return ("-" if value < 0 else "+") + _short(abs(value))
+    sign = "" if round(value, 3) == 0 else "-" if value < 0 else "+"
+    return sign + _short(abs(value))
 
 
 def headline(confirmation: Confirmation, objectives: Sequence[str]) -> list[Claim]:

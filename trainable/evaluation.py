@@ -1,7 +1,8 @@
 """Evaluation of a network on a split at native resolution: counts on the device, padding never scored.
 
-Beside the network's own needs it holds the logits of one forward pass, those of a block of rows again for the logit
-adjustment, the labels of one image, and the counts: 8 * (taus + 1) * classes^2 bytes an image.
+Beside the network's own needs it holds the logits of one forward pass; for the logit adjustment a block of their rows
+(4 MiB of logits on a CPU, 256 MiB on a GPU) a few times over; the labels of one image, a byte a pixel; and the counts,
+8 * (taus + 1) * classes^2 bytes an image.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from trainable.best_labels import best_labels
 from trainable.confusion import confusion_matrices, outcome_counts
 from trainable.crops import cut
 from trainable.device import Compute
 from trainable.image_cache import ImageCache
 from trainable.image_set import IGNORED
-from trainable.logit_adjustment import LogitAdjustment, best_labels
+from trainable.logit_adjustment import LogitAdjustment
 from trainable.object_counts import ObjectCounter
 from trainable.pixels import normalise
 from trainable.views import View, views

@@ -21,11 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainable.best_labels import first_best, row_blocks
+
 TAUS: Final = tuple(step / 4 for step in range(-2, 7))
 """Strengths among which one is chosen on dev, ascending; 0, no adjustment, is one of them."""
-
-_BLOCK: Final = {"cpu": 2**20, "cuda": 2**26}
-"""Logits that are scored at once: on the CPU, what stays in its cache and is not fetched from the system each time."""
 
 
 def log_priors(pixel_counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -37,23 +36,6 @@ def log_priors(pixel_counts: NDArray[np.int64]) -> NDArray[np.float64]:
     pixels = np.where(pixel_counts > 0, pixel_counts, max(1, pixel_counts.max()))
     shares: NDArray[np.float64] = pixels / max(1, pixel_counts.sum())
     return np.log(shares)
-
-
-def best_labels(logits_NCHW: Tensor) -> Tensor:
-    """The first class of the highest logit, uint8 NHW; of at most 256 classes."""
-    return torch.cat(
-        [_first_best(block, 1) for block in torch.split(logits_NCHW, _block_rows(logits_NCHW), dim=2)], dim=1
-    )
-
-
-def _first_best(scores: Tensor, dim: int) -> Tensor:
-    # On the CPU `argmax` takes five times as long as `max`, which gives the first of equals too.
-    return scores.max(dim=dim).indices.to(torch.uint8)
-
-
-def _block_rows(logits_NCHW: Tensor) -> int:
-    n, classes, _, width = logits_NCHW.shape
-    return max(1, _BLOCK.get(logits_NCHW.device.type, _BLOCK["cuda"]) // (n * classes * width))
 
 
 class LogitAdjustment:
@@ -76,20 +58,15 @@ class LogitAdjustment:
 
         Args:
             logits_NCHW: What the network says.
-            label_NHW: Its labels, `best_labels(logits_NCHW)`.
+            label_NHW: Its labels, as of `best_labels`.
             target_NHW: True labels, int64; pixels with one of C or above are not counted.
             matrix_NCC: Confusion matrices of `label_NHW`.
         """
         matrices = matrix_NCC.repeat(len(self._leads_TC), 1, 1, 1)
-        rows = _block_rows(logits_NCHW)
-        blocks = zip(
-            torch.split(logits_NCHW, rows, 2),
-            torch.split(label_NHW, rows, 1),
-            torch.split(target_NHW, rows, 1),
-            strict=True,
-        )
-        for block in blocks if self._anchors else ():
-            self._recount(matrices, *block)
+        row = 0
+        for block_NCHW in row_blocks(logits_NCHW) if self._anchors else ():
+            rows = slice(row, row := row + block_NCHW.shape[2])
+            self._recount(matrices, block_NCHW, label_NHW[:, rows], target_NHW[:, rows])
         return matrices
 
     def _recount(self, matrices_TNCC: Tensor, logits_NCHW: Tensor, label_NHW: Tensor, target_NHW: Tensor) -> None:
@@ -115,7 +92,7 @@ class LogitAdjustment:
     def _label(self, logits_NCHW: Tensor, label_NHW: Tensor, place: int) -> Tensor:
         if place in self._unadjusted:
             return label_NHW
-        return _first_best(logits_NCHW + self._leads_TC[place].view(-1, 1, 1), 1)
+        return first_best(logits_NCHW + self._leads_TC[place].view(-1, 1, 1), 1)
 
     def _count_between(
         self, matrices_TNCC: Tensor, pixels: "_Pixels", low: tuple[int, Tensor], high: tuple[int, Tensor]
@@ -130,7 +107,7 @@ class LogitAdjustment:
         pixels, low_P, high_P = pixels.at(moving), low_P.index_select(0, moving), high_P.index_select(0, moving)
         matrices_TNCC[begin + 1 : end] += staying - pixels.count(low_P, matrices_TNCC[0])
         middle = (begin + end) // 2
-        label_P = _first_best(pixels.logits + self._leads_TC[middle].view(-1, 1), 0)
+        label_P = first_best(pixels.logits + self._leads_TC[middle].view(-1, 1), 0)
         matrices_TNCC[middle] += pixels.count(label_P, matrices_TNCC[0])
         self._count_between(matrices_TNCC, pixels, (begin, low_P), (middle, label_P))
         self._count_between(matrices_TNCC, pixels, (middle, label_P), (end, high_P))

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable import logit_adjustment
+from trainable import best_labels as blocks
+from trainable.best_labels import best_labels
 from trainable.confusion import confusion_matrices
 from trainable.image_set import IGNORED
-from trainable.logit_adjustment import TAUS, LogitAdjustment, best_labels, log_priors
+from trainable.logit_adjustment import TAUS, LogitAdjustment, log_priors
 
-untimed = settings(deadline=None)
 CPU = torch.device("cpu")
 
 
@@ -64,7 +64,7 @@ def test_every_tau_counts_what_scoring_all_pixels_counts(problem, taus):
 @pytest.mark.parametrize("block", [1, 700, 2**20])
 @pytest.mark.parametrize("scale", [0.1, 3.0])
 def test_logits_of_a_network_in_blocks_of_rows(monkeypatch, block, scale):
-    monkeypatch.setattr(logit_adjustment, "_BLOCK", {"cpu": block, "cuda": block})
+    monkeypatch.setattr(blocks, "_BLOCK", {"cpu": block, "cuda": block})
     generator = torch.Generator().manual_seed(4)
     shares = np.array([0.5, 0.004, 0.2, 0.2, 0.0959, 0.0001])
     logits = scale * torch.randn(2, 6, 37, 23, generator=generator)
@@ -93,18 +93,6 @@ def test_the_rare_class_gains_with_tau():
     logits[0, 0] = 1.0  # the frequent class leads by 1; the rare one's prior is lower by 2
     matrices = ours(logits, target, np.array([-0.5, -2.5]), TAUS)
     assert [tau for tau, matrix in zip(TAUS, matrices, strict=True) if matrix[0, 0, 1]] == [0.75, 1, 1.25, 1.5]
-
-
-@untimed
-@given(st.integers(2, 9), st.integers(0, 2**32), st.booleans())
-def test_best_labels_are_those_of_argmax(classes, seed, last):
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randint(0, 4, (2, classes, 5, 7), generator=generator).float()
-    if last:
-        logits = logits.to(memory_format=torch.channels_last)
-    labels = best_labels(logits)
-    assert labels.dtype == torch.uint8
-    np.testing.assert_array_equal(labels.numpy(), logits.numpy().argmax(axis=1))
 
 
 def test_strengths_are_ascending_and_hold_none():
