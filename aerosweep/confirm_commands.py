@@ -83,10 +83,13 @@ def show_confirmation(config: "SearchConfig", console: Console) -> bool:
             folder.child(FOLDER).write(name, data)
     console.print(view.confirmed_table(confirmation, config.objectives))
     if confirmation.claims:
+        console.print()
         console.print(view.claims_table(confirmation, config.objectives))
+    console.print()
     say = printer(console)
     for note in view.closing_notes(confirmation, config.objectives):
         say(f"note: {note}")
+    console.print()
     return True
 
 
@@ -98,4 +101,6 @@ def show_leaderboard(trials: "Sequence[TrialSnapshot]", objectives: "Sequence[st
     console.print(leaderboard_table(leaderboard(trials, objectives), _SHOWN_TRIALS))
     table = loss_table(trials)
     if table is not None:
+        console.print()
         console.print(table)
+    console.print()

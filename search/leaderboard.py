@@ -184,7 +184,7 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], limit: int) -> Table:
     """
     # Narrow on purpose: with the longest names and losses it is to be read on 80 columns.
     table = Table(
-        title="Leaderboard",
+        title="Leaderboard: dev scores, one seed each",
         caption=Text(_caption(rows, limit)),
         title_justify="left",
         caption_justify="left",
