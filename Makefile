@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: smoke test lint format bench clean
+.PHONY: smoke test lint format bench calibrate clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aerosweep needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Run make PYTHON=python3.11")'
@@ -34,7 +34,12 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	mkdir -p benchmarks/results
-	for module in orchestration copy_paste evaluation; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+	for module in orchestration loss_step copy_paste evaluation; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+
+# How often a confirmation is wrong: by simulation, and with networks really trained (half an hour on two cores).
+calibrate: $(INSTALLED)
+	mkdir -p benchmarks/results
+	for module in claims_calibration confirm_calibration; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,14 @@ import typer
 from rich.console import Console
 
 from aerosweep import data_commands
-from aerosweep.confirm_commands import confirm_search, log_console, printer, show_confirmation, show_leaderboard
+from aerosweep.confirm_commands import (
+    confirm_search,
+    log_console,
+    printer,
+    read_confirmation,
+    show_confirmation,
+    show_leaderboard,
+)
 from aerosweep.options import Address, OptionalFile, Output, Overrides, RecordedSearch, Resume, SearchFile
 from aerosweep.user_errors import INTERRUPTED, without_traceback
 
@@ -128,7 +135,9 @@ def leaderboard(search: RecordedSearch, overrides: Overrides = None, output: Out
     from trainable.storage import Storage
     from trainable.trial_record import load_trials
 
-    show_confirmation(config, console)
+    confirmation = read_confirmation(config)
+    if confirmation is not None:
+        show_confirmation(confirmation, config.objectives, console)
     show_leaderboard(load_trials(Storage(config.folder)), config.objectives, console)
 
 

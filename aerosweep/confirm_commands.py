@@ -1,11 +1,13 @@
 """`aerosweep confirm` and `aerosweep leaderboard`: what a search's scores are worth."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from analysis.confirmation import Confirmation
     from search.config import SearchConfig
     from search.confirm import ConfirmOutcome
     from search.progress import SearchView
@@ -39,30 +41,32 @@ def confirm_search(config: "SearchConfig", address: str | None, console: Console
             outcome = run_confirmation(config, address=address, view=view, say=view.say, on_decode=on_decode)
     finally:
         view.close()
-    show_confirmation(config, console)
-    return _close(config, outcome, console)
+    confirmation = read_confirmation(config)
+    if confirmation is not None:
+        show_confirmation(confirmation, config.objectives, console)
+        _write(confirmation, config)
+    return _close(config, outcome, confirmation is not None, console)
 
 
-def _close(config: "SearchConfig", outcome: "ConfirmOutcome", console: Console) -> int:
+def _close(config: "SearchConfig", outcome: "ConfirmOutcome", measured: bool, console: Console) -> int:
     from aerosweep.closing import runnable
 
     say = printer(console)
-    say(f"confirmation {config.folder}/confirm/confirmed.csv, claims.csv")
+    if measured:
+        say(f"confirmation {config.folder}/confirm/confirmed.csv, claims.csv")
+    elif not outcome.left:
+        say("nothing could be measured: every run diverged or failed; MLflow and end.json of each run have the reasons")
     if outcome.left:
         say(f"stopped early ({outcome.interrupted or 'not all runs ended'}) with {outcome.left} runs to go")
-        say(f"continue     {runnable(f'aerosweep confirm {config.folder}')}")
+        say(f"continue     {runnable(f'aerosweep confirm {shlex.quote(config.folder)}')}")
     if outcome.signal is not None:
         return 128 + outcome.signal
-    return 1 if not any(run.held_out for run in outcome.runs) and not outcome.left else 0
+    return 0 if measured or outcome.left else 1
 
 
-def show_confirmation(config: "SearchConfig", console: Console) -> bool:
-    """Show what the confirmation of a search says so far and write it as CSV.
-
-    Returns:
-        Whether there is one.
-    """
-    from aerosweep import confirmation_view as view
+def read_confirmation(config: "SearchConfig") -> "Confirmation | None":
+    """What the confirmation of a search says so far, or None where nothing has been measured."""
+    from aerosweep.confirmation_view import confirmed_trials
     from analysis.confirmation import judge
     from search.confirm_program import FOLDER, confirmed_candidates
     from trainable.storage import Storage
@@ -71,29 +75,37 @@ def show_confirmation(config: "SearchConfig", console: Console) -> bool:
     folder = Storage(config.folder)
     runs = load_trials(folder.child(FOLDER))
     chosen = confirmed_candidates(load_trials(folder), runs, config.confirm)
-    trials = view.confirmed_trials(folder, chosen, runs)
-    if not trials:
-        return False
-    confirmation = judge(trials, config.objectives, config.confirm.relevant_gain)
-    for name, data in (
-        ("confirmed.csv", view.confirmed_csv(confirmation)),
-        ("claims.csv", view.claims_csv(confirmation)),
-    ):
-        if folder.child(FOLDER).read(name) != data:
-            folder.child(FOLDER).write(name, data)
-    console.print(view.confirmed_table(confirmation, config.objectives))
+    trials = confirmed_trials(folder, chosen, runs)
+    return judge(trials, config.objectives, config.confirm.relevant_gain) if trials else None
+
+
+def show_confirmation(confirmation: "Confirmation", objectives: Sequence[str], console: Console) -> None:
+    """Show confirmed scores, then the claims, then what else is to be known."""
+    from aerosweep import confirmation_view as view
+
+    console.print(view.confirmed_table(confirmation, objectives))
     if confirmation.claims:
         console.print()
-        console.print(view.claims_table(confirmation, config.objectives))
+        console.print(view.claims_table(confirmation, objectives))
     console.print()
     say = printer(console)
-    for note in view.closing_notes(confirmation, config.objectives):
+    for note in view.closing_notes(confirmation, objectives):
         say(f"note: {note}")
     console.print()
-    return True
 
 
-def show_leaderboard(trials: "Sequence[TrialSnapshot]", objectives: "Sequence[str]", console: Console) -> None:
+def _write(confirmation: "Confirmation", config: "SearchConfig") -> None:
+    from aerosweep.confirmation_view import claims_csv, confirmed_csv
+    from search.confirm_program import FOLDER
+    from trainable.storage import Storage
+
+    folder = Storage(config.folder).child(FOLDER)
+    for name, data in (("confirmed.csv", confirmed_csv(confirmation)), ("claims.csv", claims_csv(confirmation))):
+        if folder.read(name) != data:
+            folder.write(name, data)
+
+
+def show_leaderboard(trials: "Sequence[TrialSnapshot]", objectives: Sequence[str], console: Console) -> None:
     """Show a search's dev scores, and its losses at equal effort."""
     from aerosweep.loss_comparison import loss_table
     from search.leaderboard import leaderboard, leaderboard_table

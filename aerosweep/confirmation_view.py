@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Final
@@ -22,6 +24,7 @@ from analysis.confirmation import (
 from analysis.scene_bootstrap import MeanInterval
 from search.confirm_program import FOLDER, Candidate, loss_name
 from search.trial_line import model_and_loss
+from trainable.errors import InputError
 from trainable.held_out import HeldOutCounts
 from trainable.storage import Storage
 from trainable.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord, TrialSnapshot
@@ -70,9 +73,14 @@ def confirmed_trials(
 def _counts(folder: Storage, run: TrialSnapshot) -> HeldOutCounts:
     record = TrialRecord(folder.child(FOLDER), run.card.trial_id)
     data = record.folder.read(HELD_OUT_COUNTS_FILE)
-    if data is None:
-        raise FileNotFoundError(f"{record.folder.url}/{HELD_OUT_COUNTS_FILE}")
-    return HeldOutCounts.from_bytes(data)
+    try:
+        return HeldOutCounts.from_bytes(data or b"")
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{record.folder.url}/{HELD_OUT_COUNTS_FILE} must be the whole file that the run wrote",
+            "none" if data is None else f"{type(error).__name__}: {error}",
+            f"Delete the folder {record.folder.url} and run `aerosweep confirm` again: the run is made anew",
+        ) from error
 
 
 def confirmed_table(confirmation: Confirmation, objectives: Sequence[str]) -> Table:

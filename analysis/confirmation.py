@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -44,12 +45,15 @@ class ConfirmedTrial:
     runs: tuple[HeldOutCounts, ...]
     lost: int = 0
 
-    def networks(self, adjusted: bool = False) -> list[SceneCounts]:
-        """What each seed's network counted by scene, with or without logit adjustment."""
-        return [
-            SplitCounts(run.adjusted_counts if adjusted else run.counts, run.objects).by_scene(run.scenes)
-            for run in self.runs
-        ]
+    @cached_property
+    def networks(self) -> list[SceneCounts]:
+        """What each seed's network counted by scene."""
+        return [SplitCounts(run.counts, run.objects).by_scene(run.scenes) for run in self.runs]
+
+    @cached_property
+    def adjusted_networks(self) -> list[SceneCounts]:
+        """The same after logit adjustment; the objects are those of the network as it is."""
+        return [SplitCounts(run.adjusted_counts, run.objects).by_scene(run.scenes) for run in self.runs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +108,29 @@ def judge(trials: Sequence[ConfirmedTrial], objectives: Sequence[str], relevant_
     first = metrics[0]
     rows.sort(key=lambda row: _order(row.scores[first.name].value, first.minimised))
     others = [row.trial for row in rows if row.trial is not reference]
-    claims = _compare_all(others, reference, metrics, relevant_gain, adjusted=False)
-    adjusted = _compare_all(others, reference, [m for m in metrics if _is_of_pixels(m)], relevant_gain, adjusted=True)
+    claims: list[Claim] = []
+    adjusted: list[Claim] = []
+    if reference is not None:
+        of_pixels = [metric for metric in metrics if _is_of_pixels(metric)]
+        for other in others:
+            sides = _sides(other, other.networks, reference, reference.networks)
+            claims += [compare(*sides, metric, relevant_gain=relevant_gain) for metric in metrics]
+            sides = _sides(other, other.adjusted_networks, reference, reference.adjusted_networks)
+            adjusted += [compare(*sides, metric, relevant_gain=relevant_gain) for metric in of_pixels]
     run = trials[0].runs[0]
     return Confirmation(rows, reference, claims, adjusted, len(set(run.scenes)), len(run.images))
+
+
+def _sides(
+    candidate: ConfirmedTrial,
+    candidate_networks: Sequence[SceneCounts],
+    reference: ConfirmedTrial,
+    reference_networks: Sequence[SceneCounts],
+) -> tuple[Configuration, Configuration]:
+    return (
+        Configuration(candidate.trial, candidate_networks),
+        Configuration(reference.trial, reference_networks),
+    )
 
 
 def choose_reference(trials: Sequence[ConfirmedTrial]) -> ConfirmedTrial | None:
@@ -135,7 +158,7 @@ def _metrics(counts: HeldOutCounts, objectives: Sequence[str]) -> list[Metric]:
 
 
 def _row(trial: ConfirmedTrial, metrics: Sequence[Metric]) -> ConfirmedRow:
-    plain, adjusted = trial.networks(), trial.networks(adjusted=True)
+    plain, adjusted = trial.networks, trial.adjusted_networks
     return ConfirmedRow(
         trial=trial,
         scores={metric.name: interval_of_mean(plain, metric) for metric in metrics},
@@ -151,24 +174,6 @@ def _is_of_pixels(metric: Metric) -> bool:
 def _order(value: float, minimised: bool) -> tuple[bool, float]:
     """Best first, undefined last."""
     return np.isnan(value), value if minimised else -value
-
-
-def _compare_all(
-    candidates: Sequence[ConfirmedTrial],
-    reference: ConfirmedTrial | None,
-    metrics: Sequence[Metric],
-    relevant_gain: float,
-    adjusted: bool,
-) -> list[Claim]:
-    if reference is None:
-        return []
-    base = Configuration(reference.trial, reference.networks(adjusted))
-    return [
-        compare(Configuration(candidate.trial, networks), base, metric, relevant_gain=relevant_gain)
-        for candidate in candidates
-        for networks in [candidate.networks(adjusted)]
-        for metric in metrics
-    ]
 
 
 def moved_only_the_operating_point(confirmation: Confirmation, trial: str, metric: str) -> bool:

@@ -7,17 +7,19 @@ a comparison sees the same draws.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from scipy import special
 
-from analysis.scene_scores import Floats, Metric, SceneCounts, shared_scenes
+from analysis.scene_scores import Floats, Metric, SceneCounts, SceneTotals, scene_totals, shared_scenes
 from trainable.judgeable import MIN_SCENES
 
 DRAWS: Final = 2000
 
-_CHUNK: Final = 256
+_REMEMBERED: Final = 64
+"""Networks whose drawn sums are kept: about 100 KB a class each."""
 
 
 def bootstrap_scores(networks: Sequence[SceneCounts], metric: Metric, *, draws: int = DRAWS, seed: int = 0) -> Floats:
@@ -32,28 +34,25 @@ def bootstrap_scores(networks: Sequence[SceneCounts], metric: Metric, *, draws: 
     Returns:
         (networks, draws), float64; NaN where the metric is undefined on the scenes drawn.
     """
-    scenes = len(networks[0].names)
-    generator = np.random.default_rng(seed)
-    scores = np.empty((len(networks), draws))
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
-        weights_DS = generator.multinomial(scenes, np.full(scenes, 1 / scenes), size=size).astype(np.float64)
-        for row, network in enumerate(networks):
-            scores[row, start : start + size] = metric(network, weights_DS)
-    return scores
+    return np.stack([metric.of_totals(_drawn(network, draws, seed)) for network in networks])
 
 
 def leave_one_out_scores(networks: Sequence[SceneCounts], metric: Metric) -> Floats:
     """Compute each network's metric without each scene, (networks, S); NaN where it is undefined then."""
-    scenes = len(networks[0].names)
-    scores = np.empty((len(networks), scenes))
-    for start in range(0, scenes, _CHUNK):
-        left_out = np.arange(start, min(start + _CHUNK, scenes))
-        weights_DS = np.ones((len(left_out), scenes))
-        weights_DS[np.arange(len(left_out)), left_out] = 0
-        for row, network in enumerate(networks):
-            scores[row, left_out] = metric(network, weights_DS)
-    return scores
+    return np.stack([metric.of_totals(_without_one(network)) for network in networks])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _drawn(network: SceneCounts, draws: int, seed: int) -> SceneTotals:
+    """The sums of drawn scenes, remembered: a comparison asks for them by dozens of metrics."""
+    scenes = len(network.names)
+    generator = np.random.default_rng(seed)
+    return scene_totals(network, generator.multinomial(scenes, np.full(scenes, 1 / scenes), draws).astype(np.float64))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _without_one(network: SceneCounts) -> SceneTotals:
+    return scene_totals(network, 1 - np.eye(len(network.names)))
 
 
 def effective_scenes(networks: Sequence[SceneCounts], metric: Metric) -> float:

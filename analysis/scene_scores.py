@@ -94,8 +94,10 @@ class SceneCounts:
         return truth
 
     def only(self, names: Iterable[str]) -> Self:
-        """Keep the scenes named, in our order."""
+        """Keep the scenes named, in our order; where that is all of them, the same object."""
         wanted = set(names)
+        if wanted.issuperset(self.names):
+            return self
         rows = [row for row, name in enumerate(self.names) if name in wanted]
         kept = tuple(self.names[row] for row in rows)
         return type(self)(kept, self.counts[rows], self.objects[rows], self.images[rows])
@@ -132,9 +134,9 @@ def _check_same_truth(one: SceneCounts, other: SceneCounts) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Totals:
-    """Weighted sums over scenes, (D, C) each; images: (D,)."""
+@dataclass(frozen=True, eq=False)
+class SceneTotals:
+    """Weighted sums over scenes, (D, C) each; images: (D,). Every metric of the same draws is made of the same sums."""
 
     tp: Floats
     fn: Floats
@@ -145,13 +147,19 @@ class _Totals:
     images: Floats
 
 
-def _totals(scenes: SceneCounts, weights_DS: Floats) -> _Totals:
+def scene_totals(scenes: SceneCounts, weights_DS: Floats) -> SceneTotals:
+    """Sum the scenes, each as often as it counts.
+
+    Args:
+        scenes: What a network counted.
+        weights_DS: How often each scene counts, >= 0, (D, S).
+    """
     classes = scenes.counts.shape[1]
     both = np.stack([scenes.counts, scenes.objects], axis=1).astype(np.float64)
     sums = (weights_DS @ both.reshape(len(both), -1)).reshape(-1, 2, classes, 3)
     tp, fn, fp = sums[:, 0, :, 0], sums[:, 0, :, 1], sums[:, 0, :, 2]
     objects, missed, alarms = sums[:, 1, :, 0], sums[:, 1, :, 1], sums[:, 1, :, 2]
-    return _Totals(tp, fn, fp, objects, missed, alarms, weights_DS @ scenes.images)
+    return SceneTotals(tp, fn, fp, objects, missed, alarms, weights_DS @ scenes.images)
 
 
 def _ratio(numerator: Floats, denominator: Floats, where: NDArray[np.bool] | None = None) -> Floats:
@@ -162,7 +170,7 @@ def _ratio(numerator: Floats, denominator: Floats, where: NDArray[np.bool] | Non
     return ratio
 
 
-_OF_CLASSES: Final[Mapping[str, Callable[[_Totals], Floats]]] = {
+_OF_CLASSES: Final[Mapping[str, Callable[[SceneTotals], Floats]]] = {
     "iou": lambda sums: _ratio(sums.tp, sums.tp + sums.fn + sums.fp, sums.tp + sums.fn > 0),
     "recall": lambda sums: _ratio(sums.tp, sums.tp + sums.fn),
     "precision": lambda sums: _ratio(sums.tp, sums.tp + sums.fp, sums.tp + sums.fn > 0),
@@ -220,7 +228,10 @@ class Metric:
         Returns:
             (D,), float64; NaN where the metric is undefined.
         """
-        sums = _totals(scenes, weights_DS)
+        return self.of_totals(scene_totals(scenes, weights_DS))
+
+    def of_totals(self, sums: SceneTotals) -> Floats:
+        """Compute the metric of sums over scenes, (D,); see `__call__`."""
         if self.kind == "pixel_accuracy":
             return _ratio(sums.tp.sum(axis=1), (sums.tp + sums.fn).sum(axis=1))
         return self.reduce(self._pick(_OF_CLASSES[self.kind](sums)))
@@ -259,7 +270,7 @@ class Metric:
 
 
 def _worst_class(scenes: SceneCounts) -> int:
-    ious = _OF_CLASSES["iou"](_totals(scenes, np.ones((1, len(scenes.names)))))[0]
+    ious = _OF_CLASSES["iou"](scene_totals(scenes, np.ones((1, len(scenes.names)))))[0]
     return int(np.where(np.isnan(ious), np.inf, ious).argmin())
 
 

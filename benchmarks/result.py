@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def publish(name: str, rows: Sequence[Row], json_file: Path | None) -> None:
     """Print the table, and write `{"name", "rows", "machine"}` where a file is given."""
     table = Table("case", "ours", "peer", "ratio (over 1: we win)", title=name)
     for row in rows:
-        table.add_row(row.case, f"{row.ours:.4g}", f"{row.peer:.4g}", f"{row.ratio:.2f}")
+        table.add_row(Text(row.case), f"{row.ours:.4g}", f"{row.peer:.4g}", f"{row.ratio:.2f}")
     Console().print(table)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from aerosweep.confirmation_view import claims_csv, claims_table, closing_notes, confirmed_csv, confirmed_table
+from aerosweep.confirmation_view import (
+    claims_csv,
+    claims_table,
+    closing_notes,
+    confirmed_csv,
+    confirmed_table,
+    confirmed_trials,
+)
 from analysis.claims import Verdict
 from analysis.confirmation import (
     ConfirmedTrial,
@@ -16,7 +23,11 @@ from analysis.confirmation import (
     metric_names,
     moved_only_the_operating_point,
 )
+from search.confirm_program import Candidate
+from trainable.errors import InputError
 from trainable.held_out import HeldOutCounts
+from trainable.storage import Storage
+from trainable.trial_record import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialRecord, TrialSnapshot
 
 CLASSES = ("road", "person")
 SCENES = 8
@@ -166,3 +177,22 @@ def test_the_files_hold_every_score_and_every_claim():
     row = next(row for row in claims if row["metric"] == "miou" and row["adjusted"] == "false")
     assert (row["candidate"], row["reference"], row["verdict"], row["seeds"]) == ("t1", "t0", "supported", "3 3")
     assert float(row["low"]) < float(row["difference"]) < float(row["high"])
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"PK\x03\x04 half", "half"])
+def test_a_measurement_that_is_damaged_is_named_with_its_remedy(tmp_path, damage):
+    folder = Storage(str(tmp_path / "small"))
+    epochs = (EpochRecord(1, 0, 0.5, 1, {"miou": 0.5}),)
+    end = EndMarker("completed", "", 0, 1, epochs)
+    source = TrialSnapshot(TrialCard("t0003", 3, {}, {"loss": {"name": "dice"}}, False, 0), epochs, end)
+    card = TrialCard("t0003-s1", 0, {}, {}, False, 0, confirms="t0003")
+    measured = TrialSnapshot(card, epochs, end, held_out=HeldOutRecord(1, 0, {"miou": 0.4}))
+    whole = run(0.5, 0).to_bytes()
+    content = whole[: len(whole) // 2] if damage == "half" else damage
+    if content is not None:
+        TrialRecord(folder.child("confirm"), "t0003-s1").folder.write("val/counts.npz", content)
+    with pytest.raises(InputError, match=r"t0003-s1/val/counts\.npz must be the whole file .* Delete the folder"):
+        confirmed_trials(folder, [Candidate(source, ("rank 1",))], [measured])
+    TrialRecord(folder.child("confirm"), "t0003-s1").folder.write("val/counts.npz", whole)
+    (found,) = confirmed_trials(folder, [Candidate(source, ("rank 1",))], [measured])
+    assert (found.trial, found.loss, found.dev, len(found.runs), found.lost) == ("t0003", "dice", 0.5, 1, 0)
