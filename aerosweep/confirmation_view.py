@@ -190,8 +190,9 @@ def closing_notes(confirmation: Confirmation, objectives: Sequence[str]) -> list
                 f"{row.trial.trial}: its gain in {objectives[0]} is not supported once both sides are logit-adjusted: "
                 "it may be a moved operating point, which cross entropy reaches without training again"
             )
-    if confirmation.claims:
-        notes.append(caution_of_many(len(headline(confirmation, objectives))))
+    judged = [claim for claim in headline(confirmation, objectives) if not math.isnan(claim.low)]
+    if judged:
+        notes.append(caution_of_many(len(judged)))
     return notes
 
 

@@ -158,6 +158,7 @@ def test_a_trial_is_a_child_run_of_its_search(place):
     assert {key: value for key, value in child.data.tags.items() if key.startswith("aerosweep.")} == {
         "aerosweep.search": "aeroscapes",
         "aerosweep.search_id": "0123abcd",
+        "aerosweep.role": "trial",
         "aerosweep.trial": "t0000",
         "aerosweep.state": "completed",
         "aerosweep.reason": "because it completed",

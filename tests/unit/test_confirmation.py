@@ -152,6 +152,7 @@ def test_the_tables_say_mean_spread_interval_and_verdict():
     assert "(tau 0.25)" in scores
     claims = shown(claims_table(confirmation, ("miou",)))
     assert "Claims against t0 (unet, cross_entropy)" in claims
+    assert closing_notes(confirmation, ("miou",))[-1].startswith("4 claims at 95 %: about 0.1 would be called supported")
     assert "supported" in claims
     assert "+." in claims
 
@@ -159,6 +160,7 @@ def test_the_tables_say_mean_spread_interval_and_verdict():
 def test_too_few_scenes_and_a_single_seed_are_told_and_nothing_is_claimed():
     few = judge([trial("t0", 0.5, **REFERENCE, scenes=4), trial("t1", 0.8, scenes=4)], ("miou",), 0.01)
     assert all(claim.verdict is Verdict.CANNOT_BE_TOLD for claim in few.claims)
+    assert closing_notes(few, ("miou",)) == []
     assert "no interval: it takes 5 scenes" in " ".join(shown(confirmed_table(few, ("miou",))).split())
     single = judge([trial("t0", 0.5, **REFERENCE, seeds=1), trial("t1", 0.8, seeds=1)], ("miou",), 0.01)
     assert all(claim.verdict is Verdict.CANNOT_BE_TOLD for claim in single.claims)
