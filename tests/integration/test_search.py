@@ -154,7 +154,7 @@ def test_kept_weights_reproduce_the_recorded_miou(searched, search_cache):
     assert class_metrics(again.matrix).mean_iou == pytest.approx(best.best.metrics["miou"], abs=1e-3)
 
 
-def test_weights_are_kept_for_the_best_and_the_best_of_each_loss_only(searched, client, children):
+def test_weights_are_kept_for_the_best_the_best_of_each_loss_and_the_best_baseline_only(searched, client, children):
     _, outcome, _ = searched
     ranked = sorted(outcome.trials, key=lambda trial: -trial.objective)
     losses = {}
@@ -166,7 +166,8 @@ def test_weights_are_kept_for_the_best_and_the_best_of_each_loss_only(searched, 
         for trial in outcome.trials
         if folder.read(f"trials/{trial.card.trial_id}/best/{trial.best.epoch:04d}/weights.pt")
     }
-    assert kept == {ranked[0].card.trial_id, *losses.values()}
+    best_baseline = next(trial.card.trial_id for trial in ranked if trial.card.baseline)
+    assert kept == {ranked[0].card.trial_id, best_baseline, *losses.values()}
     assert all(not folder.names(f"trials/{trial.card.trial_id}/checkpoints") for trial in outcome.trials)
     logged = {
         trial_id
