@@ -87,8 +87,10 @@ def show_confirmation(confirmation: "Confirmation", objectives: Sequence[str], c
     if confirmation.claims:
         console.print()
         console.print(view.claims_table(confirmation, objectives))
-    console.print()
     say = printer(console)
+    for reason in view.reasons(confirmation, objectives):
+        say(reason)
+    console.print()
     for note in view.closing_notes(confirmation, objectives):
         say(f"note: {note}")
     console.print()

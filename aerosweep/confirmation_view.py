@@ -84,7 +84,10 @@ def _counts(folder: Storage, run: TrialSnapshot) -> HeldOutCounts:
 
 
 def confirmed_table(confirmation: Confirmation, objectives: Sequence[str]) -> Table:
-    """The configurations by their scores on val: mean and spread over seeds, interval over scenes."""
+    """The configurations by their scores on val: mean and spread over seeds, interval over scenes.
+
+    Two lines a configuration, so that it is to be read on 80 columns.
+    """
     shown = [name for name in dict.fromkeys([*objectives, *SUMMARY_METRICS]) if name in confirmation.rows[0].scores]
     table = Table(
         title=f"Confirmed on val: {confirmation.images} images of {confirmation.scenes} scenes, fresh seeds, "
@@ -96,50 +99,54 @@ def confirmed_table(confirmation: Confirmation, objectives: Sequence[str]) -> Ta
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for title in ("#", "trial", "model and loss", "n"):
-        table.add_column(title, justify="right" if title in "#n" else "left", no_wrap=title != "model and loss")
+    table.add_column("trial", no_wrap=True)
+    table.add_column("model and loss", min_width=14, overflow="fold")
+    table.add_column("n", justify="right", no_wrap=True)
     for name in shown:
-        table.add_column(_TITLES.get(name, name), justify="right", no_wrap=True)
+        table.add_column(_TITLES.get(name, name.replace("/", "/ ")), justify="right", overflow="fold", min_width=5)
         if name == shown[0]:
-            table.add_column("95 % over scenes", justify="right", no_wrap=True)
-    table.add_column("adjusted", justify="right", no_wrap=True)
+            table.add_column("95 %", justify="right", no_wrap=True)
+    table.add_column("adj.", justify="right", no_wrap=True)
     table.add_column("dev", justify="right", no_wrap=True)
-    for place, row in enumerate(confirmation.rows, start=1):
-        table.add_row(*_cells(place, row, confirmation, shown), style="bold" if place == 1 else "")
+    for place, row in enumerate(confirmation.rows):
+        table.add_row(*_cells(row, confirmation, shown), style="bold" if place == 0 else "")
     return table
 
 
-def _cells(place: int, row: ConfirmedRow, confirmation: Confirmation, shown: Sequence[str]) -> list[Text]:
+def _cells(row: ConfirmedRow, confirmation: Confirmation, shown: Sequence[str]) -> list[Text]:
     trial = row.trial
-    mark = " ref" if trial is confirmation.reference else ""
-    lost = f" ({trial.lost} lost)" if trial.lost else ""
-    cells = [str(place), f"{trial.trial}{mark}", trial.label, f"{len(trial.runs)}{lost}"]
+    mark = "\nref" if trial is confirmation.reference else ""
+    lost = f"\n-{trial.lost}" if trial.lost else ""
+    cells = [f"{trial.trial}{mark}", trial.label.replace(", ", ",\n", 1), f"{len(trial.runs)}{lost}"]
     for name in shown:
         score = row.scores[name]
         cells.append(_with_spread(score))
         if name == shown[0]:
-            cells.append("none" if math.isnan(score.low) else f"{_short(score.low)} to {_short(score.high)}")
+            cells.append("none" if math.isnan(score.low) else f"{_short(score.low)}-\n{_short(score.high)}")
     adjusted = row.adjusted.get(shown[0], row.adjusted["miou"])
-    cells += [f"{_short(adjusted.value)} (tau {row.tau:.2g})", _short(trial.dev)]
+    cells += [f"{_short(adjusted.value)}\ntau {_short(row.tau, 2)}", _short(trial.dev)]
     return [Text(cell) for cell in cells]
 
 
 def _with_spread(score: MeanInterval) -> str:
     if math.isnan(score.value):
         return "-"
-    return _short(score.value) + ("" if math.isnan(score.seed_sd) else f" ±{_short(score.seed_sd)}")
+    return _short(score.value) + ("" if math.isnan(score.seed_sd) else f"\n±{_short(score.seed_sd)}")
 
 
-def _short(value: float) -> str:
-    """Three decimals without the leading zero; a dash where there is no value."""
+def _short(value: float, decimals: int = 3) -> str:
+    """A number without the leading zero, of fewer decimals where it is large; a dash where there is no value."""
     if math.isnan(value):
         return "-"
-    text = f"{value:.3f}"
+    text = f"{value:.{decimals}f}" if abs(value) < 10 else f"{value:.1f}"
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def _caption(confirmation: Confirmation, first: str) -> str:
-    parts = ["± standard deviation over seeds", "adjusted: after logit adjustment, tau fitted on dev"]
+    parts = [
+        "n: seeds (below: lost ones); ± standard deviation over seeds; 95 %: over scenes",
+        "adj.: after logit adjustment, tau fitted on dev",
+    ]
     why = confirmation.rows[0].scores[first].why_none
     if why:
         parts.insert(0, f"no interval: {why[0].lower()}{why[1:].rstrip('.')}")
@@ -147,21 +154,28 @@ def _caption(confirmation: Confirmation, first: str) -> str:
 
 
 def claims_table(confirmation: Confirmation, objectives: Sequence[str]) -> Table:
-    """Every configuration against the reference by the objectives and the summary metrics."""
+    """Every configuration against the reference by the objectives and the summary metrics; reasons are numbered."""
     reference = confirmation.reference
     title = f"Claims against {reference.trial} ({reference.label})" if reference else "Claims"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("trial", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("why")
-    for claim in headline(confirmation, objectives):
-        interval = "" if math.isnan(claim.low) else f"{_signed(claim.low)} to {_signed(claim.high)}"
+    claims = headline(confirmation, objectives)
+    numbers = {why: number for number, why in enumerate(dict.fromkeys(claim.why for claim in claims), start=1)}
+    for claim in claims:
+        interval = "none" if math.isnan(claim.low) else f"{_signed(claim.low)} to {_signed(claim.high)}"
         cells = [claim.candidate, _TITLES.get(claim.metric, claim.metric), _signed(claim.difference), interval]
-        table.add_row(*(Text(cell) for cell in [*cells, claim.verdict.value, claim.why]))
+        table.add_row(*(Text(cell) for cell in [*cells, f"{claim.verdict.value} ({numbers[claim.why]})"]))
     return table
+
+
+def reasons(confirmation: Confirmation, objectives: Sequence[str]) -> list[str]:
+    """The reasons that the table of claims numbers."""
+    whys = dict.fromkeys(claim.why for claim in headline(confirmation, objectives))
+    return [f"({number}) {why}" for number, why in enumerate(whys, start=1)]
 
 
 def _signed(value: float) -> str:

@@ -14,6 +14,7 @@ from aerosweep.confirmation_view import (
     confirmed_csv,
     confirmed_table,
     confirmed_trials,
+    reasons,
 )
 from analysis.claims import Verdict
 from analysis.confirmation import (
@@ -136,8 +137,8 @@ def test_adjusted_claims_are_of_pixels_only():
     assert metrics == {"miou", "thing_miou", "iou/person"}
 
 
-def shown(table):
-    console = Console(width=160, record=True, file=io.StringIO())
+def shown(table, width=160):
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text()
 
@@ -146,15 +147,26 @@ def test_the_tables_say_mean_spread_interval_and_verdict():
     confirmation = judge([trial("t0", 0.5, **REFERENCE), trial("t1", 0.8, lost=1)], ("miou",), 0.01)
     scores = shown(confirmed_table(confirmation, ("miou",)))
     assert "16 images of 8 scenes" in scores
-    assert "t0 ref" in scores
-    assert "3 (1 lost)" in scores
+    lines = scores.splitlines()
+    reference = next(place for place, line in enumerate(lines) if "t0 " in line)
+    assert "ref" in lines[reference + 1]
+    assert "-1" in lines[next(place for place, line in enumerate(lines) if "t1 " in line) + 1]
     assert " ±." in scores
-    assert "(tau 0.25)" in scores
+    assert "tau .25" in scores
     claims = shown(claims_table(confirmation, ("miou",)))
     assert "Claims against t0 (unet, cross_entropy)" in claims
-    assert closing_notes(confirmation, ("miou",))[-1].startswith("4 claims at 95 %: about 0.1 would be called supported")
-    assert "supported" in claims
+    assert closing_notes(confirmation, ("miou",))[-1].startswith(
+        "4 claims at 95 %: about 0.1 would be called supported"
+    )
+    assert "supported (1)" in claims
     assert "+." in claims
+    assert reasons(confirmation, ("miou",))[0] == "(1) The whole interval is better than no difference."
+
+
+def test_the_tables_keep_their_figures_on_a_narrow_terminal():
+    confirmation = judge([trial("t0", 0.5, **REFERENCE), trial("t1", 0.8)], ("miou",), 0.01)
+    for table in (confirmed_table(confirmation, ("miou",)), claims_table(confirmation, ("miou",))):
+        assert "…" not in shown(table, width=80)
 
 
 def test_too_few_scenes_and_a_single_seed_are_told_and_nothing_is_claimed():
