@@ -174,6 +174,10 @@ _OF_CLASSES: Final[Mapping[str, Callable[[SceneTotals], Floats]]] = {
     "iou": lambda sums: _ratio(sums.tp, sums.tp + sums.fn + sums.fp, sums.tp + sums.fn > 0),
     "recall": lambda sums: _ratio(sums.tp, sums.tp + sums.fn),
     "precision": lambda sums: _ratio(sums.tp, sums.tp + sums.fp, sums.tp + sums.fn > 0),
+    # In the mean over things one that is never predicted is 0: predicting the easy ones alone must not look precise.
+    "thing_precision": lambda sums: _ratio(
+        sums.tp, np.where(sums.tp + sums.fp > 0, sums.tp + sums.fp, 1.0), sums.tp + sums.fn > 0
+    ),
     "miss_rate": lambda sums: _ratio(sums.missed, sums.objects),
     "false_alarms_per_image": lambda sums: _ratio(
         sums.alarms, np.broadcast_to(sums.images[:, None], sums.alarms.shape)
@@ -287,7 +291,8 @@ def scene_metric(name: str, class_names: Sequence[str], thing_labels: Iterable[i
     """
     kind, _, class_name = name.partition("/")
     if name in PLAIN_OBJECTIVES:
-        kind = {"miou": "iou", "worst_class_iou": "iou"}.get(name, name.removeprefix("thing_"))
+        kinds = {"miou": "iou", "worst_class_iou": "iou", "thing_precision": "thing_precision"}
+        kind = kinds.get(name, name.removeprefix("thing_"))
         labels = tuple(thing_labels) if name.startswith("thing_") else None
         reduce = {"worst_class_iou": _least, "thing_false_alarms_per_image": _sum}.get(name, _mean)
         return Metric(name, "iou" if kind == "miou" else kind, labels, reduce)

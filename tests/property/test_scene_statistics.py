@@ -11,7 +11,9 @@ from analysis.expected_best import expected_best
 from analysis.scene_bootstrap import interval_of_mean
 from analysis.scene_scores import SplitCounts, scene_metric
 from trainable.confusion import class_metrics
+from trainable.image_set import ImageSet, LabelClass, MaskEncoding
 from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.split_metrics import split_metrics
 
 untimed = settings(deadline=None)
 CLASSES = ["road", "car", "person", "boat"]
@@ -143,6 +145,25 @@ def test_an_interval_of_a_mean_holds_what_draws_can_give(evaluation, name):
     if result.why_none is None:
         assert result.low <= result.high
         assert result.scenes >= 5
+
+
+@untimed
+@given(st.integers(0, 2**32), st.integers(1, 8))
+def test_what_is_confirmed_is_measured_as_a_trial_records_it(seed, images):
+    """Every metric that both have; some classes never occur, some are never predicted."""
+    generator = np.random.default_rng(seed)
+    matrices = generator.integers(0, 90, (images, 4, 4)) * (generator.random((images, 4, 1)) < 0.4)
+    matrices *= generator.random(4) < 0.7
+    objects = network(generator, truths(generator, images, 0.5)).objects
+    objects[:, 0] = 0
+    classes = tuple(LabelClass(name, (0, 0, 0), label in THINGS) for label, name in enumerate(CLASSES))
+    recorded = split_metrics(matrices.sum(axis=0), objects, ImageSet("made", classes, MaskEncoding("ids"), ()))
+    tp = np.diagonal(matrices, axis1=1, axis2=2)
+    counts = np.stack([tp, matrices.sum(axis=2) - tp, matrices.sum(axis=1) - tp], axis=2)
+    scenes = SplitCounts(counts, objects).by_scene([f"{image % 3}" for image in range(images)])
+    for name in [*PLAIN_OBJECTIVES, *(f"{kind}/{name}" for kind in CLASS_OBJECTIVES for name in CLASSES[1:])]:
+        value = scene_metric(name, CLASSES, THINGS).on_all(scenes)
+        np.testing.assert_allclose(value, recorded.get(name, math.nan), rtol=1e-12, err_msg=name)
 
 
 @untimed

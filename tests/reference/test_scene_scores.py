@@ -68,6 +68,9 @@ def naive_score(name, images, split):
         return sum(values["false_alarms_per_image"][c] for c in THINGS)
     if name == "worst_class_iou":
         return min(values["iou"].values())
+    if name == "thing_precision":
+        chosen = [values["precision"].get(c, 0.0) for c in occurring if c in THINGS]
+        return sum(chosen) / len(chosen) if chosen else math.nan
     kind = "iou" if name.endswith("miou") else name.removeprefix("thing_")
     chosen = [value for c, value in values[kind].items() if name == "miou" or c in THINGS]
     return sum(chosen) / len(chosen) if chosen else math.nan
