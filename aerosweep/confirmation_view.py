@@ -1,7 +1,5 @@
 """A confirmation on the terminal and as CSV: val scores first, then every claim with its verdict."""
 
-import csv
-import io
 import math
 import zipfile
 import zlib
@@ -23,13 +21,13 @@ from analysis.confirmation import (
 )
 from analysis.scene_bootstrap import MeanInterval
 from search.confirm_program import FOLDER, Candidate, loss_name
+from search.csv_table import csv_bytes
 from search.trial_line import model_and_loss
 from trainable.errors import InputError
 from trainable.held_out import HeldOutCounts
 from trainable.storage import Storage
 from trainable.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord, TrialSnapshot
 
-_DECIMALS: Final = 6
 _TITLES: Final = {
     "miou": "mIoU",
     "thing_miou": "things",
@@ -202,7 +200,7 @@ def closing_notes(confirmation: Confirmation, objectives: Sequence[str]) -> list
         if moved_only_the_operating_point(confirmation, row.trial.trial, objectives[0]):
             notes.append(
                 f"{row.trial.trial}: its gain in {objectives[0]} is not supported once both sides are logit-adjusted: "
-                "it may be a moved operating point, which cross entropy reaches without training again"
+                "it may be a moved operating point, which the reference reaches without training again"
             )
     judged = [claim for claim in headline(confirmation, objectives) if not math.isnan(claim.low)]
     if judged:
@@ -217,11 +215,11 @@ def confirmed_csv(confirmation: Confirmation) -> bytes:
     rows: list[list[object]] = []
     for row in confirmation.rows:
         trial = row.trial
-        start = [trial.trial, trial.label, str(trial is confirmation.reference).lower(), "; ".join(trial.reasons)]
-        for adjusted, scores in (("false", row.scores), ("true", row.adjusted)):
+        start = [trial.trial, trial.label, trial is confirmation.reference, "; ".join(trial.reasons)]
+        for adjusted, scores in ((False, row.scores), (True, row.adjusted)):
             common = [*start, trial.dev, trial.epochs, trial.lost, adjusted, row.tau]
             rows += [[*common, *astuple(score)] for score in scores.values()]
-    return _csv([*head, "adjusted", "tau", *names], rows)
+    return csv_bytes([*head, "adjusted", "tau", *names], rows)
 
 
 def claims_csv(confirmation: Confirmation) -> bytes:
@@ -229,23 +227,7 @@ def claims_csv(confirmation: Confirmation) -> bytes:
     names = [field.name for field in fields(Claim)]
     rows = [
         [adjusted, *(getattr(claim, name) for name in names)]
-        for adjusted, claims in (("false", confirmation.claims), ("true", confirmation.adjusted_claims))
+        for adjusted, claims in ((False, confirmation.claims), (True, confirmation.adjusted_claims))
         for claim in claims
     ]
-    return _csv(["adjusted", *names], rows)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
-    return text.getvalue().encode()
-
-
-def _csv_cell(value: object) -> object:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else round(value, _DECIMALS)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+    return csv_bytes(["adjusted", *names], rows)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from search.data_source import DataSource
     from trainable.dataset_problem import Problem
-    from trainable.judgeable import SplitCounts
+    from trainable.judgeable import SplitContents
 
 app = typer.Typer(no_args_is_help=True, help="Look at an image set before a search does.", rich_markup_mode="rich")
 
@@ -153,7 +153,7 @@ def problem_line(problem: "Problem") -> str:
     return f"{kind}: {where}{what}.{remedy}"
 
 
-def counts_table(counts: "SplitCounts") -> "Table":
+def counts_table(counts: "SplitContents") -> "Table":
     """Scenes and objects with a row for each class and a column for each split; objects for things only."""
     from rich import box
     from rich.table import Table

@@ -14,7 +14,7 @@ from search.config_yaml import ConfigDocument
 from search.space import SECTIONS
 from search.train_config import TrainConfig
 from trainable.errors import InputError
-from trainable.loss_parameters import LOSS_NAMES
+from trainable.loss_parameters import LOSS_NAME_RULE, LOSS_NAMES
 from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -137,10 +137,7 @@ _SPELLED_OUT: Final[dict[str, tuple[str, str]]] = {
         "must name an objective, or in a search a list of them",
         "Write for example miou, or [miou, thing_recall] for the best trade-offs",
     ),
-    "loss.name": (
-        f"must be one of {', '.join(LOSS_NAMES)}, or your own as package.module:Class",
-        "Give one of them, not a list",
-    ),
+    "loss.name": (LOSS_NAME_RULE, "Give one of them, not a list"),
     "baselines": (
         "must be seed, strong, none or a list of points",
         "A point is a mapping such as {loss: {name: dice}}",

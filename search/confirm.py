@@ -11,6 +11,7 @@ from search.projection import BackgroundProjection
 from search.projections import DRAIN_SECONDS, kept, mlflow_projection
 from search.retention import Retention
 from search.search_folder import SearchMeta, read_meta, require_same_data, require_startable
+from search.tracking_uri import tracking_uri
 from search.trial_line import model_and_loss
 from search.tune_launch import TuneLaunch
 from trainable.cache_dir import default_cache_dir
@@ -26,15 +27,11 @@ class ConfirmOutcome:
     """What a launch of a confirmation leaves.
 
     Attributes:
-        trials: Of the search, by number.
-        runs: Of the confirmation, all launches included.
         interrupted: Why the launch ended early, or None.
         signal: The signal that ended it, or None.
         left: Runs that have not ended.
     """
 
-    trials: list[TrialSnapshot]
-    runs: list[TrialSnapshot]
     interrupted: str | None
     signal: int | None
     left: int
@@ -64,6 +61,7 @@ def run_confirmation(
     meta = read_meta(folder)
     if meta is None:
         raise InputError(f"confirm needs a recorded search in {folder.url}", "none there", "Run the search first")
+    tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume=True)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, on_decode)
@@ -92,18 +90,16 @@ def _run(
     say: Callable[[str], None],
 ) -> ConfirmOutcome:
     folder = Storage(config.folder)
-    runs = folder.child(FOLDER)
     projections = _Projections(config, folder, meta, say)
+    program = ConfirmProgram(config, chosen)
     try:
         launch = TuneLaunch(
-            config, f"{config.name}, confirmation", ConfirmProgram(config, chosen), runs, view, projections.offer
+            config, f"{config.name}, confirmation", program, folder.child(FOLDER), view, projections.offer
         )
         stop = launch.run(address, cache_dir)
     finally:
         projections.close()
     return ConfirmOutcome(
-        trials=load_trials(folder),
-        runs=load_trials(runs),
         interrupted=stop.reason() if launch.left else None,
         signal=stop.signal.value if stop.signal and launch.left else None,
         left=launch.left,

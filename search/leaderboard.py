@@ -1,7 +1,5 @@
 """The trials of a search, ranked."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -12,6 +10,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from search.csv_table import csv_bytes
 from search.ranking import UNSOUND, is_ranked, measured_values, pareto_front, ranked
 from search.trial_line import loss_text
 from trainable.trial_record import (
@@ -35,7 +34,6 @@ _OWN_COLUMNS: Final = {
     THING_FALSE_ALARMS: "false_alarms",
 }
 """Metrics that have a column whether they are objectives or not."""
-_DECIMALS: Final = 6
 
 
 @dataclass(frozen=True)
@@ -145,13 +143,13 @@ def _step_ms(trial: TrialSnapshot, before: EpochRecord | None, epoch: EpochRecor
 def write_csv(rows: Sequence[LeaderboardRow]) -> bytes:
     """The leaderboard as CSV, UTF-8; a missing value is an empty cell."""
     further = _further_objectives(rows)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_CSV_COLUMNS, *further, *(["pareto"] if _are_several(rows) else [])])
-    for row in rows:
-        cells = [getattr(row, column) for column in _CSV_COLUMNS] + [row.objectives[name] for name in further]
-        writer.writerow(map(_csv_cell, [*cells, *([row.pareto] if _are_several(rows) else [])]))
-    return text.getvalue().encode()
+    front = ["pareto"] if _are_several(rows) else []
+    cells = (
+        [*(getattr(row, name) for name in _CSV_COLUMNS), *(row.objectives[name] for name in further)]
+        + [row.pareto for _ in front]
+        for row in rows
+    )
+    return csv_bytes([*_CSV_COLUMNS, *further, *front], cells)
 
 
 _CSV_COLUMNS: Final = (
@@ -167,12 +165,6 @@ def _are_several(rows: Sequence[LeaderboardRow]) -> bool:
 def _further_objectives(rows: Sequence[LeaderboardRow]) -> list[str]:
     """The objectives after the first that have no column yet."""
     return [name for name in list(rows[0].objectives)[1:] if name not in _OWN_COLUMNS] if rows else []
-
-
-def _csv_cell(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return round(value, _DECIMALS) if isinstance(value, float) else value
 
 
 def leaderboard_table(rows: Sequence[LeaderboardRow], limit: int) -> Table:

@@ -6,7 +6,8 @@ MLflow is imported when the first record is projected, on the thread that projec
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -121,12 +122,8 @@ class MlflowProjection:
 
     def project(self, trial: TrialSnapshot) -> None:
         """Bring the run of one trial up to date; called again with the same snapshot it writes nothing."""
-        with self._lock:
-            try:
-                self._open().bring_up_to_date(trial)
-            except BaseException:
-                self._session = None
-                raise
+        with self._opened() as session:
+            session.bring_up_to_date(trial)
 
     def finish(self, trials: Sequence[TrialSnapshot], keepers: set[str], live: bool) -> None:
         """Log the weights of the keepers and say how the search stands; `project` comes first.
@@ -138,12 +135,8 @@ class MlflowProjection:
         """
         if not trials:
             return
-        with self._lock:
-            try:
-                self._open().finish(trials, keepers, live)
-            except BaseException:
-                self._session = None
-                raise
+        with self._opened() as session:
+            session.finish(trials, keepers, live)
 
     def close_interrupted(self, trials: Sequence[TrialSnapshot]) -> None:
         """Mark the runs of trials that have not ended as interrupted; `project` comes first.
@@ -151,9 +144,15 @@ class MlflowProjection:
         Args:
             trials: Of a confirmation, which says nothing about how the search as a whole stands.
         """
+        with self._opened() as session:
+            session.close_interrupted(trials)
+
+    @contextmanager
+    def _opened(self) -> "Iterator[_Session]":
+        """The session, for one thread at a time; an error makes the next call begin anew."""
         with self._lock:
             try:
-                self._open().close_interrupted(trials)
+                yield self._open()
             except BaseException:
                 self._session = None
                 raise

@@ -17,7 +17,7 @@ from trainable.dataset_problem import NAMED_AT_MOST, Problem, ProblemError
 from trainable.errors import InputError
 from trainable.image_set import IGNORED, ImageSet, Sample, Split
 from trainable.image_sets import scan_image_set
-from trainable.judgeable import SplitCounts, count_splits, warn_of_unjudged
+from trainable.judgeable import SplitContents, count_splits, warn_of_unjudged
 from trainable.mask_encoding import decode_image, decode_mask, size_problem
 from trainable.near_duplicates import BITS, ScenePair, find_scene_pairs, hash_image
 from trainable.objects import find_objects
@@ -37,7 +37,7 @@ class DatasetCheck:
     """
 
     problems: list[Problem]
-    counts: SplitCounts | None
+    counts: SplitContents | None
 
 
 def check_dataset(
@@ -50,7 +50,7 @@ def check_dataset(
         cache_dir: Where synthetic sets are kept; nothing else is written.
         on_progress: Called with the samples done and the samples in all.
     """
-    counts: SplitCounts | None = None
+    counts: SplitContents | None = None
     try:
         image_set, problems = scan_image_set(config, cache_dir)
     except InputError as error:
@@ -156,7 +156,7 @@ def _check_orientation(path: Path) -> list[Problem]:
 
 def _check_splits(
     image_set: ImageSet, files: _Files, config: DatasetConfig
-) -> tuple[list[Problem], SplitCounts | None]:
+) -> tuple[list[Problem], SplitContents | None]:
     """Choose dev as a search would with its default seed, and judge the splits."""
     try:
         assignment = assign_splits(image_set, files.pixel_counts, config.dev_share, config.dev_seed)

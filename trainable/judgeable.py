@@ -18,7 +18,7 @@ MIN_DEV_OBJECTS: Final = 10
 
 
 @dataclass(frozen=True)
-class SplitCounts:
+class SplitContents:
     """How much of each class each split has; C classes.
 
     Attributes:
@@ -41,7 +41,7 @@ def count_splits(
     pixel_counts: NDArray[np.int64],
     object_counts: NDArray[np.int64],
     splits: Mapping[Split, Sequence[int]],
-) -> SplitCounts:
+) -> SplitContents:
     """Count scenes and objects.
 
     Args:
@@ -51,7 +51,7 @@ def count_splits(
         splits: The samples of each split.
     """
     scenes = np.array([sample.scene for sample in image_set])
-    return SplitCounts(
+    return SplitContents(
         tuple(entry.name for entry in image_set.classes),
         image_set.thing_labels,
         {split: len(np.unique(scenes[list(rows)])) for split, rows in splits.items()},
@@ -69,13 +69,13 @@ def _scenes_with(scenes: NDArray[np.str_], pixel_counts: NDArray[np.int64]) -> N
     return counts
 
 
-def warn_of_unjudged(counts: SplitCounts) -> list[Problem]:
+def warn_of_unjudged(counts: SplitContents) -> list[Problem]:
     """Say what dev and val are too small for, one warning a rule; classes they have none of are told elsewhere."""
     warnings = [_warn_of_small_val(counts), _warn_of_few_scenes(counts), _warn_of_few_objects(counts)]
     return [warning for warning in warnings if warning is not None]
 
 
-def _warn_of_small_val(counts: SplitCounts) -> Problem | None:
+def _warn_of_small_val(counts: SplitContents) -> Problem | None:
     if counts.scenes["val"] >= MIN_SCENES:
         return None
     rule = f"val should have {MIN_SCENES} scenes or more"
@@ -84,7 +84,7 @@ def _warn_of_small_val(counts: SplitCounts) -> Problem | None:
     return Problem(None, rule, value, remedy, warning=True)
 
 
-def _warn_of_few_scenes(counts: SplitCounts) -> Problem | None:
+def _warn_of_few_scenes(counts: SplitContents) -> Problem | None:
     few = [
         f"{name} ({scenes})"
         for name, scenes in zip(counts.names, counts.class_scenes["val"].tolist(), strict=True)
@@ -97,7 +97,7 @@ def _warn_of_few_scenes(counts: SplitCounts) -> Problem | None:
     return Problem(None, rule, ", ".join(few), remedy, warning=True)
 
 
-def _warn_of_few_objects(counts: SplitCounts) -> Problem | None:
+def _warn_of_few_objects(counts: SplitContents) -> Problem | None:
     occurring = [label for label in counts.thing_labels if counts.class_scenes["dev"][label]]
     objects = {counts.names[label]: int(counts.class_objects["dev"][label]) for label in occurring}
     few = [f"{name} ({count})" for name, count in objects.items() if count < MIN_DEV_OBJECTS]

@@ -21,11 +21,13 @@ _COMPOUND: Final = ("pixel", "region", "region_weight")
 LOSS_NAMES: Final = (*_PIXEL, *_REGION, "compound")
 """The built-in losses."""
 
+LOSS_NAME_RULE: Final = f"must be one of {', '.join(LOSS_NAMES)}, or your own as package.module:Class"
+
 
 def _check_name(name: str) -> str:
     if name in LOSS_NAMES or is_reference(name):
         return name
-    raise ValueError(f"must be one of {', '.join(LOSS_NAMES)}, or your own as package.module:Class")
+    raise ValueError(LOSS_NAME_RULE)
 
 
 LossName = Annotated[str, AfterValidator(_check_name)]

@@ -173,7 +173,10 @@ def test_unknown_names_are_refused_without_building(change, message, monkeypatch
     "encoder", [TINY, "resnet18", "mit_b0", "tu-resnet18", "tu-resnet18.a1_in1k", "timm-regnetx_002"]
 )
 def test_names_of_both_libraries_are_known(encoder):
-    check_names(ModelConfig(encoder=encoder, encoder_weights="none"))
+    known = ModelConfig(encoder=encoder, encoder_weights="none")
+    check_names(known)
+    with pytest.raises(InputError, match="must be an encoder"):
+        check_names(known.model_copy(update={"encoder": f"no-such-{encoder}"}))
 
 
 @pytest.mark.parametrize(
