@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Final
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from analysis.confirmation import (
 from analysis.scene_bootstrap import MeanInterval
 from search.confirm_program import FOLDER, Candidate, loss_name
 from search.csv_table import csv_bytes
+from search.text_table import text_table
 from search.trial_line import model_and_loss
 from trainable.errors import InputError
 from trainable.held_out import HeldOutCounts
@@ -87,15 +87,10 @@ def confirmed_table(confirmation: Confirmation, objectives: Sequence[str]) -> Ta
     Two lines a configuration, so that it is to be read on 80 columns.
     """
     shown = [name for name in dict.fromkeys([*objectives, *SUMMARY_METRICS]) if name in confirmation.rows[0].scores]
-    table = Table(
-        title=f"Confirmed on val: {confirmation.images} images of {confirmation.scenes} scenes, fresh seeds, "
+    table = text_table(
+        f"Confirmed on val: {confirmation.images} images of {confirmation.scenes} scenes, fresh seeds, "
         "epochs chosen on dev",
-        caption=Text(_caption(confirmation, shown[0])),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
+        _caption(confirmation, shown[0]),
     )
     table.add_column("trial", no_wrap=True)
     table.add_column("model and loss", min_width=14, overflow="fold")
@@ -155,7 +150,7 @@ def claims_table(confirmation: Confirmation, objectives: Sequence[str]) -> Table
     """Every configuration against the reference by the objectives and the summary metrics; reasons are numbered."""
     reference = confirmation.reference
     title = f"Claims against {reference.trial} ({reference.label})" if reference else "Claims"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = text_table(title)
     table.add_column("trial", no_wrap=True)
     table.add_column("metric", overflow="fold")
     table.add_column("difference", justify="right", no_wrap=True)

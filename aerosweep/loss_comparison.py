@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from analysis.expected_best import tabulate_expected_best
 from search.confirm_program import loss_name
 from search.leaderboard import minutes_trained
+from search.text_table import text_table
 from trainable.trial_record import TrialSnapshot
 
 
@@ -45,14 +45,9 @@ def loss_table(trials: Sequence[TrialSnapshot]) -> Table | None:
     if len(frame) < 2 or frame["n_equal"].iloc[0] == 0:
         return None
     n = int(frame["n_equal"].iloc[0])
-    table = Table(
-        title="Losses at equal effort (dev scores)",
-        caption=Text(f"expected best of {n}: of so many trials drawn from the loss's own (Dodge et al. 2019)"),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
+    table = text_table(
+        "Losses at equal effort (dev scores)",
+        f"expected best of {n}: of so many trials drawn from the loss's own (Dodge et al. 2019)",
     )
     table.add_column("loss", overflow="fold")
     for title in ("trials", "pruned", "hours", "best", f"expected best of {n}", "±"):

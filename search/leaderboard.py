@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
-from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from search.csv_table import csv_bytes
 from search.ranking import UNSOUND, is_ranked, measured_values, pareto_front, ranked
+from search.text_table import text_table
 from search.trial_line import loss_text
 from trainable.trial_record import (
     MIOU,
@@ -175,15 +175,7 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], limit: int) -> Table:
         limit: How many to show.
     """
     # Narrow on purpose: with the longest names and losses it is to be read on 80 columns.
-    table = Table(
-        title="Leaderboard: dev scores, one seed each",
-        caption=Text(_caption(rows, limit)),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = text_table("Leaderboard: dev scores, one seed each", _caption(rows, limit))
     columns = (*_FIRST_COLUMNS, *(_objective_columns(rows) if _are_several(rows) else _METRIC_COLUMNS), *_LAST_COLUMNS)
     shown = [column for column in columns if column.is_wanted(rows)]
     for column in shown:
