@@ -19,14 +19,14 @@ from analysis.confirmation import (
     moved_only_the_operating_point,
 )
 from analysis.scene_bootstrap import MeanInterval
-from search.confirm_program import FOLDER, Candidate, loss_name
+from search.confirm_program import FOLDER, Candidate
 from search.csv_table import csv_bytes
 from search.text_table import text_table
-from search.trial_line import model_and_loss
 from trainable.errors import InputError
 from trainable.held_out import HeldOutCounts
 from trainable.storage import Storage
 from trainable.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord, TrialSnapshot
+from trainable.trial_words import loss_name, model_and_loss
 
 _TITLES: Final = {
     "miou": "mIoU",
@@ -55,8 +55,8 @@ def confirmed_trials(
             found.append(
                 ConfirmedTrial(
                     trial=trial.card.trial_id,
-                    label=model_and_loss(trial),
-                    loss=loss_name(trial),
+                    label=model_and_loss(trial.card.config),
+                    loss=loss_name(trial.card.config),
                     reasons=candidate.reasons,
                     baseline=trial.card.baseline,
                     dev=trial.objective or 0.0,

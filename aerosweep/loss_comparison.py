@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.expected_best import tabulate_expected_best
-from search.confirm_program import loss_name
 from search.leaderboard import minutes_trained
 from search.text_table import text_table
 from trainable.trial_record import TrialSnapshot
+from trainable.trial_words import loss_name
 
 
 def effort_by_loss(trials: Sequence[TrialSnapshot]) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def effort_by_loss(trials: Sequence[TrialSnapshot]) -> pd.DataFrame:
     ended = [trial for trial in trials if trial.end is not None]
     frame = pd.DataFrame(
         {
-            "group": [loss_name(trial) for trial in ended],
+            "group": [loss_name(trial.card.config) for trial in ended],
             "objective": [_objective(trial) for trial in ended],
             "pruned": [trial.state == "pruned" for trial in ended],
             "hours": [(minutes_trained(trial) or 0.0) / 60 for trial in ended],

@@ -12,7 +12,6 @@ from search.projections import DRAIN_SECONDS, kept, mlflow_projection
 from search.retention import Retention
 from search.search_folder import SearchMeta, read_meta, require_same_data, require_startable
 from search.tracking_uri import tracking_uri
-from search.trial_line import model_and_loss
 from search.tune_launch import TuneLaunch
 from trainable.cache_dir import default_cache_dir
 from trainable.errors import InputError
@@ -20,6 +19,7 @@ from trainable.image_cache import Progress
 from trainable.storage import Storage
 from trainable.trial_data import open_trial_data
 from trainable.trial_record import TrialSnapshot, load_trials
+from trainable.trial_words import model_and_loss
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def plan_lines(config: SearchConfig, trials: Sequence[TrialSnapshot], chosen: Se
         f"confirming {len(chosen)} configurations x {seeds} fresh seeds, {config.budget.max_epochs} epochs each, "
         "every one measured once on val"
     ]
-    lines += [f"  {c.trial.card.trial_id} {model_and_loss(c.trial)} ({', '.join(c.reasons)})" for c in chosen]
+    lines += [
+        f"  {c.trial.card.trial_id} {model_and_loss(c.trial.card.config)} ({', '.join(c.reasons)})" for c in chosen
+    ]
     unfinished = config.budget.trials - sum(trial.end is not None for trial in trials)
     if unfinished > 0:
         lines.append(f"note: the search has {unfinished} trials of its budget to go: the choice may change")

@@ -9,6 +9,7 @@ from search.program import Ending, ended_by_epochs
 from search.ranking import ranked
 from trainable.config import TrialConfig
 from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, now_ms
+from trainable.trial_words import loss_name
 
 FOLDER: Final = "confirm"
 """Below the search's folder, with a record of the same form."""
@@ -41,7 +42,7 @@ def candidates(trials: Iterable[TrialSnapshot], confirm: ConfirmConfig) -> list[
     if confirm.best_of_each_loss:
         best: dict[str, str] = {}
         for trial in order:
-            best.setdefault(loss_name(trial), trial.card.trial_id)
+            best.setdefault(loss_name(trial.card.config), trial.card.trial_id)
         for name, trial_id in best.items():
             reasons[trial_id].append(f"best {name}")
     baseline = next((trial.card.trial_id for trial in order if trial.card.baseline), None)
@@ -70,11 +71,6 @@ def confirmed_candidates(
     sources = {run.card.confirms for run in runs}
     found = [trial for trial in ranked(known) if trial.card.trial_id in sources]
     return [Candidate(trial, reasons.get(trial.card.trial_id, ("chosen earlier",))) for trial in found]
-
-
-def loss_name(trial: TrialSnapshot) -> str:
-    """The name of a trial's loss."""
-    return str(trial.card.config.get("loss", {}).get("name"))
 
 
 class ConfirmProgram:

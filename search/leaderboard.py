@@ -12,7 +12,6 @@ from rich.text import Text
 from search.csv_table import csv_bytes
 from search.ranking import UNSOUND, is_ranked, measured_values, pareto_front, ranked
 from search.text_table import text_table
-from search.trial_line import loss_text
 from trainable.trial_record import (
     MIOU,
     PIXEL_ACCURACY,
@@ -25,6 +24,7 @@ from trainable.trial_record import (
     EpochRecord,
     TrialSnapshot,
 )
+from trainable.trial_words import loss_text
 
 _OWN_COLUMNS: Final = {
     MIOU: "miou",

@@ -208,6 +208,10 @@ class _Session:
         run = self._tracker.create(card.trial_id, card.created_ms, tags)
         self._children[card.trial_id] = run
         self._written.runs += 1
+        # At once, not at the end: a report of a running search reads it.
+        self._tracker.upload(
+            run, {CONFIG_FILE: TrialRecord(self._folder, card.trial_id).folder.read(CONFIG_FILE) or b""}
+        )
         return run
 
     def _open_parent(self, start_ms: int) -> TrackedRun:

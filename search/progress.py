@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from search.ranking import pareto_front, ranked
-from search.trial_line import ended_line, loss_text, model_and_loss
+from search.trial_line import ended_line
 from trainable.trial_record import TrialSnapshot
+from trainable.trial_words import loss_text, model_and_loss
 
 _REDRAW_SECONDS: Final = 0.25
 _LINE_SECONDS: Final = 60.0
@@ -179,7 +180,7 @@ def best_text(state: SearchState) -> str:
         return "nothing to compare yet"
     front = pareto_front(state.trials.values(), state.objectives) if len(state.objectives) > 1 else ()
     on_front = f", {len(front)} on the front" if front else ""
-    return f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best)}){on_front}"
+    return f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best.card.config)}){on_front}"
 
 
 def epochs_left(state: SearchState) -> float:

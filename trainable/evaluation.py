@@ -54,13 +54,14 @@ class Evaluation:
         per_image: int64 (images x classes x classes), confusion matrices, rows true, columns predicted.
         loss: Mean of the training criterion over forward passes, weighted by their scored pixels; NaN where there
             are none.
-        objects: int64 (images x classes x 3): true objects, missed ones, false alarms; zeros for stuff.
+        sized_objects: int64 (images x classes x bins of size x 3): true objects, missed ones, false alarms; zeros for
+            stuff.
         adjusted: int64 (taus x images x classes x classes), confusion matrices after logit adjustment.
     """
 
     per_image: NDArray[np.int64]
     loss: float
-    objects: NDArray[np.int64]
+    sized_objects: NDArray[np.int64]
     adjusted: NDArray[np.int64]
 
     @property
@@ -68,6 +69,12 @@ class Evaluation:
         """int64 (classes x classes), the confusion matrix of the whole split."""
         matrix: NDArray[np.int64] = self.per_image.sum(axis=0)
         return matrix
+
+    @property
+    def objects(self) -> NDArray[np.int64]:
+        """int64 (images x classes x 3): objects of all sizes."""
+        objects: NDArray[np.int64] = self.sized_objects.sum(axis=2)
+        return objects
 
     @property
     def per_image_counts(self) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from trainable.crops import CropSampler
 from trainable.device import Compute, peak_memory_mb, reset_peak_memory
 from trainable.evaluation import Evaluation, Scoring, evaluate
 from trainable.held_out import HeldOutCounts, HeldOutOutcome
+from trainable.image_counts import ImageCounts
 from trainable.logit_adjustment import TAUS, log_priors
 from trainable.loss_factory import build_loss
 from trainable.model import build_model
@@ -42,15 +43,13 @@ class EpochOutcome:
         metrics: Finite values under the names of `trainable.trial_record`.
         diverged: Why the trial cannot go on, or None.
         matrix: int64 (classes x classes) on dev, rows true, or None where the trial diverged.
-        per_image_counts: int64 (dev images x classes x 3): true positives, false negatives, false positives.
-        objects: int64 (dev images x classes x 3): true objects, missed ones, false alarms.
+        image_counts: On dev, or None likewise.
     """
 
     metrics: dict[str, float]
     diverged: str | None = None
     matrix: NDArray[np.int64] | None = None
-    per_image_counts: NDArray[np.int64] | None = None
-    objects: NDArray[np.int64] | None = None
+    image_counts: ImageCounts | None = None
 
 
 class Training:
@@ -115,7 +114,8 @@ class Training:
             names.IMAGES_PER_SECOND: self._sampler.steps * self._config.data.batch_size / seconds,
             names.PEAK_MEMORY_MB: peak_memory_mb(self._compute.device),
         } | self._dev_metrics(evaluation)
-        return EpochOutcome(metrics, None, evaluation.matrix, evaluation.per_image_counts, evaluation.objects)
+        counts = ImageCounts(**self._image_counts(evaluation, self._data.splits.dev))
+        return EpochOutcome(metrics, None, evaluation.matrix, counts)
 
     def _dev_metrics(self, evaluation: Evaluation) -> dict[str, float]:
         image_set, taus = self._data.image_set, self._scoring.taus
@@ -138,18 +138,26 @@ class Training:
         (adjusted,) = evaluation.adjusted
         metrics = split_metrics(evaluation.matrix, evaluation.objects, data.image_set)
         metrics |= adjusted_metrics(adjusted.sum(axis=0), tau, data.image_set)
-        samples = [data.image_set.samples[index] for index in data.splits.val]
         counts = HeldOutCounts(
-            images=tuple(sample.id for sample in samples),
-            scenes=tuple(sample.scene for sample in samples),
-            class_names=tuple(entry.name for entry in data.image_set.classes),
-            things=np.array([entry.thing for entry in data.image_set.classes]),
-            counts=evaluation.per_image_counts,
+            **self._image_counts(evaluation, data.splits.val),
             adjusted_counts=outcome_counts(torch.from_numpy(adjusted)).numpy(),
-            objects=evaluation.objects,
             tau=tau,
         )
         return HeldOutOutcome(metrics, evaluation.matrix, counts)
+
+    def _image_counts(self, evaluation: Evaluation, indices: Sequence[int]) -> dict[str, Any]:
+        """The fields of `ImageCounts`."""
+        image_set = self._data.image_set
+        samples = [image_set.samples[index] for index in indices]
+        return {
+            "images": tuple(sample.id for sample in samples),
+            "scenes": tuple(sample.scene for sample in samples),
+            "class_names": tuple(entry.name for entry in image_set.classes),
+            "class_colors": np.array([entry.color for entry in image_set.classes], dtype=np.uint8),
+            "things": np.array([entry.thing for entry in image_set.classes]),
+            "counts": evaluation.per_image_counts,
+            "sized_objects": evaluation.sized_objects,
+        }
 
     def _train(self, epoch: int, should_stop: Callable[[], bool]) -> float:
         self._model.train()

@@ -1,11 +1,10 @@
 """One trial as it runs: training, checkpoint and record in the order that makes a crash harmless."""
 
-import io
 import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -196,13 +195,8 @@ class TrialRun:
         if outcome.matrix is not None:
             table = _csv(outcome.matrix, self._class_names)
             folder.write(record.best_file(epoch, names.CONFUSION_MATRIX_FILE), table)
-        if outcome.per_image_counts is not None:
-            buffer = io.BytesIO()
-            arrays: dict[str, Any] = {"counts": outcome.per_image_counts}
-            if outcome.objects is not None:
-                arrays["objects"] = outcome.objects
-            np.savez_compressed(buffer, **arrays)
-            folder.write(record.best_file(epoch, names.PER_IMAGE_COUNTS_FILE), buffer.getvalue())
+        if outcome.image_counts is not None:
+            folder.write(record.best_file(epoch, names.PER_IMAGE_COUNTS_FILE), outcome.image_counts.to_bytes())
 
     def _prune(self, newest: int) -> None:
         """Delete the checkpoints and best files that nothing needs any more, also those of a start that was killed."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -19,6 +20,7 @@ from trainable.confusion import class_metrics
 from trainable.dataset_config import DatasetConfig
 from trainable.device import Share, choose_compute
 from trainable.evaluation import Scoring, evaluate
+from trainable.image_counts import ImageCounts
 from trainable.logit_adjustment import log_priors
 from trainable.loss_factory import build_loss
 from trainable.storage import Storage
@@ -134,8 +136,9 @@ def test_artifacts_load_and_give_the_recorded_scores(client, children, searched,
         with open(table, newline="") as file:  # noqa: PTH123
             matrix = np.array([[int(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]])
         assert class_metrics(matrix).mean_iou == pytest.approx(trial.best.metrics["miou"], abs=1e-12)
-        counts = np.load(client.download_artifacts(run_id, "per_image_counts.npz", str(tmp_path)))["counts"]
-        assert (counts[:, :, 0].sum(axis=0) == np.diagonal(matrix)).all()
+        path = client.download_artifacts(run_id, "per_image_counts.npz", str(tmp_path))
+        found = ImageCounts.from_bytes(Path(path).read_bytes())
+        assert (found.counts[:, :, 0].sum(axis=0) == np.diagonal(matrix)).all()
         with open(client.download_artifacts(run_id, "config.json", str(tmp_path))) as file:  # noqa: PTH123
             assert json.load(file)["config"]["loss"] == trial.card.config["loss"]
 

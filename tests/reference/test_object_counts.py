@@ -10,6 +10,7 @@ from trainable.objects import find_objects
 from trainable.views import View
 
 CLASSES = 5
+BINS = [(1, 3), (4, 15), (16, 63), (64, 255), (256, 1023), (1024, 4095), (4096, 16383), (16384, 10**9)]
 THINGS = (1, 3)
 
 
@@ -28,21 +29,31 @@ def components(labels_HW, label):
         yield component
 
 
+def size_bin(pixels):
+    (place,) = [place for place, (least, most) in enumerate(BINS) if least <= len(pixels) <= most]
+    return place
+
+
 def naive(prediction, target, least):
-    counts = np.zeros((CLASSES, 3), dtype=np.int64)
+    counts = np.zeros((CLASSES, len(BINS), 3), dtype=np.int64)
     erased = np.where(target == IGNORED, IGNORED, prediction)
     for label in THINGS:
         for true in components(target, label):
             if len(true) >= least:
-                counts[label, 0] += 1
-                counts[label, 1] += sum(prediction[pixel] == label for pixel in true) * 2 < len(true)
+                counts[label, size_bin(true), 0] += 1
+                counts[label, size_bin(true), 1] += sum(prediction[pixel] == label for pixel in true) * 2 < len(true)
         for predicted in components(erased, label):
             if len(predicted) >= least:
-                counts[label, 2] += not any(target[pixel] == label for pixel in predicted)
+                counts[label, size_bin(predicted), 2] += not any(target[pixel] == label for pixel in predicted)
     return counts
 
 
 def count(prediction, target, least=1):
+    """Of all sizes."""
+    return count_by_size(prediction, target, least).sum(axis=1)
+
+
+def count_by_size(prediction, target, least):
     prediction, target = (np.array(labels, dtype=np.uint8) for labels in (prediction, target))
     return count_objects(prediction, target, find_objects(target, THINGS), THINGS, least, CLASSES)
 
@@ -62,8 +73,26 @@ def test_counts_are_those_of_the_loops(seed, least):
     wrong = generator.choice(CLASSES, shape, p=[0.5, 0.15, 0.1, 0.2, 0.05])
     prediction = np.where((generator.random(shape) < 0.5) & (target != IGNORED), target, wrong)
     expected = naive(prediction, target, least)
-    np.testing.assert_array_equal(count(prediction, target, least), expected)
+    np.testing.assert_array_equal(count_by_size(prediction, target, least), expected)
     assert not expected[[0, 2, 4]].any()
+
+
+def test_objects_are_counted_by_their_own_size():
+    """A missed object by that of the truth, a false alarm by that of the prediction, whatever the other's."""
+    target = np.zeros((40, 40), dtype=np.uint8)
+    target[:8, :8] = 1  # 64 pixels, missed
+    target[10:12, :8] = 3  # 16 pixels, found
+    prediction = np.zeros_like(target)
+    prediction[:1, :3] = 1
+    prediction[10:13, :9] = 3
+    prediction[20:36, 20:36] = 1  # 256 pixels of nothing
+    counts = count_by_size(prediction, target, 1)
+    assert {tuple(place): int(counts[tuple(place)]) for place in np.argwhere(counts)} == {
+        (1, 3, 0): 1,
+        (1, 3, 1): 1,
+        (3, 2, 0): 1,
+        (1, 4, 2): 1,
+    }
 
 
 def test_the_loops_see_misses_and_false_alarms_of_both_things():
@@ -71,7 +100,7 @@ def test_the_loops_see_misses_and_false_alarms_of_both_things():
     generator = np.random.default_rng(0)
     target = generator.choice([0, 1, 2, 3], (20, 30), p=[0.6, 0.2, 0.1, 0.1])
     prediction = generator.choice([0, 1, 2, 3], (20, 30), p=[0.6, 0.1, 0.1, 0.2])
-    counts = naive(prediction, target, 1)
+    counts = naive(prediction, target, 1).sum(axis=1)
     assert (counts[[1, 3]] > 0).all()
     assert (counts[[1, 3], 1] < counts[[1, 3], 0]).all()
 
@@ -156,4 +185,4 @@ def test_tiles_are_put_together_before_objects_are_made(array_cache, order):
     np.testing.assert_array_equal(counter.counts[0], naive(prediction, target, 5))
     assert counter.counts[0, :, 2].any()
     counter.add(View((1,), Window(0, 0, 4, 5), (slice(0, 4), slice(0, 5))), other[None])
-    assert counter.counts[1].tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert counter.counts[1].sum(axis=1).tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]

@@ -44,10 +44,11 @@ def run(recall, seed, adjusted=None, scenes=SCENES, tau=0.25):
         images=tuple(f"{scene}_{frame}" for scene in range(scenes) for frame in range(2)),
         scenes=tuple(str(scene) for scene in range(scenes) for _ in range(2)),
         class_names=CLASSES,
+        class_colors=np.array([[128, 64, 0], [255, 0, 9]], dtype=np.uint8),
         things=np.array([False, True]),
         counts=pixel_counts(recall + luck),
         adjusted_counts=pixel_counts((recall if adjusted is None else adjusted) + luck),
-        objects=object_counts(recall + luck),
+        sized_objects=object_counts(recall + luck)[:, :, None],
         tau=tau,
     )
 

@@ -113,7 +113,7 @@ def test_objects_are_counted_in_each_image(network, cache):
     indices = [4, 0, 3]
     result = evaluate(network, CrossEntropyLoss(ignore_index=IGNORED), cache, indices, CPU, SCORING)
     assert result.objects.shape == (3, CLASSES, 3)
-    for index, counts in zip(indices, result.objects, strict=True):
+    for index, counts in zip(indices, result.sized_objects, strict=True):
         predicted = logits_of(network, cache.image(index)).argmax(dim=1)[0].numpy().astype(np.uint8)
         expected = count_objects(predicted, cache.mask(index), cache.objects(index), (1, 3), 2, CLASSES)
         np.testing.assert_array_equal(counts, expected)

@@ -26,10 +26,11 @@ def counts(tau):
         images=("a_1", "a_2", "b_1"),
         scenes=("a", "a", "b"),
         class_names=CLASS_NAMES,
+        class_colors=np.array([[9, 8, 7], [1, 2, 3]], dtype=np.uint8),
         things=np.array([False, True]),
         counts=np.arange(18).reshape(3, 2, 3),
         adjusted_counts=np.arange(18).reshape(3, 2, 3) + 1,
-        objects=np.arange(18).reshape(3, 2, 3) * 2,
+        sized_objects=np.arange(3 * 2 * 8 * 3).reshape(3, 2, 8, 3),
         tau=tau,
     )
 
@@ -172,7 +173,7 @@ def test_counts_survive_their_file(folder):
     after = HeldOutCounts.from_bytes(before.to_bytes())
     assert (after.images, after.scenes, after.class_names) == (before.images, before.scenes, before.class_names)
     assert after.tau == -0.5
-    for name in ("things", "counts", "adjusted_counts", "objects"):
+    for name in ("class_colors", "things", "counts", "adjusted_counts", "sized_objects"):
         assert np.array_equal(getattr(after, name), getattr(before, name))
 
 

@@ -190,13 +190,17 @@ def test_an_epoch_counts_the_dev_images(config, synthetic_data):
     outcome = Training(config, synthetic_data, CPU).run_epoch(1, never)
     dev = list(synthetic_data.splits.dev)
     assert outcome.matrix.sum() == synthetic_data.cache.pixel_counts[dev].sum()
-    assert outcome.per_image_counts.shape == (len(dev), 12, 3)
+    found = outcome.image_counts
+    assert found.counts.shape == (len(dev), 12, 3)
+    assert found.images == tuple(synthetic_data.image_set.samples[index].id for index in dev)
+    assert found.scenes == tuple(synthetic_data.image_set.samples[index].scene for index in dev)
+    assert found.classes == synthetic_data.image_set.classes
     assert outcome.metrics["miou"] == class_metrics(outcome.matrix).mean_iou
     things = list(synthetic_data.image_set.thing_labels)
     truth = [find_large(synthetic_data.cache.objects(index), config.evaluation.min_object_pixels) for index in dev]
-    assert outcome.objects.shape == (len(dev), 12, 3)
-    np.testing.assert_array_equal(outcome.objects[:, :, 0], truth)
-    true, missed, _ = outcome.objects[:, things].sum(axis=0).T
+    assert found.objects.shape == (len(dev), 12, 3)
+    np.testing.assert_array_equal(found.objects[:, :, 0], truth)
+    true, missed, _ = found.objects[:, things].sum(axis=0).T
     assert outcome.metrics["thing_miss_rate"] == pytest.approx((missed[true > 0] / true[true > 0]).mean())
 
 
@@ -226,7 +230,7 @@ def test_the_weights_reproduce_the_epoch(config, synthetic_data):
         model, training._criterion, synthetic_data.cache, synthetic_data.splits.dev, CPU, training._scoring
     )
     np.testing.assert_array_equal(again.matrix, outcome.matrix)
-    np.testing.assert_array_equal(again.objects, outcome.objects)
+    np.testing.assert_array_equal(again.sized_objects, outcome.image_counts.sized_objects)
     assert again.loss == outcome.metrics["dev_loss"]
 
 

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
 from trainable.checkpoint import from_bytes
+from trainable.image_counts import ImageCounts
+from trainable.image_set import LabelClass
 from trainable.storage import Storage
 from trainable.training import EpochOutcome, InterruptedTraining
 from trainable.trial_record import TrialRecord
@@ -15,6 +18,18 @@ from trainable.trial_run import Place, TrialRun
 
 SCORES = [0.3, 0.2, 0.5, 0.5, 0.4, 0.6]
 CLASS_NAMES = ("road", "car")
+
+
+def image_counts(epoch):
+    return ImageCounts(
+        images=("a_1", "a_2", "b_1"),
+        scenes=("a", "a", "b"),
+        class_names=CLASS_NAMES,
+        class_colors=np.array([[9, 8, 7], [1, 2, 3]], dtype=np.uint8),
+        things=np.array([False, True]),
+        counts=np.full((3, 2, 3), epoch),
+        sized_objects=np.full((3, 2, 8, 3), 10 * epoch),
+    )
 
 
 class FakeTrainer:
@@ -35,7 +50,7 @@ class FakeTrainer:
             return EpochOutcome({}, diverged=f"the training loss became nan in epoch {epoch}")
         metrics = {"miou": self.scores[epoch - 1], "train_loss": float(self.weight)}
         matrix = np.array([[epoch, 0], [1, 2]])
-        return EpochOutcome(metrics, None, matrix, np.full((3, 2, 3), epoch), np.full((3, 2, 3), 10 * epoch))
+        return EpochOutcome(metrics, None, matrix, image_counts(epoch))
 
     def state(self):
         return {"weight": self.weight}
@@ -183,9 +198,11 @@ def test_best_files_are_those_of_the_best_epoch(folder):
     assert float(content["state_dict"]["weight"]) == 1 + 2 + 3
     assert content["class_names"] == list(CLASS_NAMES)
     assert trial.read("best/0003/confusion_matrix.csv").decode() == "true \\ predicted,road,car\nroad,3,0\ncar,1,2\n"
-    arrays = np.load(trial.local_path / "best/0003/per_image_counts.npz", allow_pickle=False)
-    np.testing.assert_array_equal(arrays["counts"], np.full((3, 2, 3), 3))
-    np.testing.assert_array_equal(arrays["objects"], np.full((3, 2, 3), 30))
+    found = ImageCounts.from_bytes(trial.read("best/0003/per_image_counts.npz"))
+    expected = image_counts(3)
+    for field in fields(ImageCounts):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), field.name)
+    assert found.classes == (LabelClass("road", (9, 8, 7), False), LabelClass("car", (1, 2, 3), True))
 
 
 def test_a_trainer_without_weights_leaves_no_weights(folder):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.trial_line import loss_text
 from trainable.config import LossConfig
+from trainable.trial_words import loss_text
 
 
 @pytest.mark.parametrize(

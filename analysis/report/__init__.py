@@ -1,0 +1,1 @@
+"""The report: it arranges plates on a page."""
