@@ -8,7 +8,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol, TypeVar
 
@@ -169,6 +169,9 @@ class RecordedSearch:
         runs: Of its confirmation, by id; empty where it was not confirmed.
         dataset: Its image set, or None where there is no trial.
         data_fingerprint: Of the images and masks that it saw; may be empty.
+        settings: The resolved search config by flat key (`scheduler.grace_epochs`), values as text; may be empty.
+        started_ms: When the first trial was suggested, milliseconds since 1970.
+        problems: What could not be read, a sentence each.
     """
 
     name: str
@@ -184,6 +187,9 @@ class RecordedSearch:
     runs: tuple[RecordedTrial, ...] = ()
     dataset: DatasetConfig | None = None
     data_fingerprint: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    started_ms: int = 0
+    problems: tuple[str, ...] = ()
 
     @cached_property
     def ranked(self) -> list[RecordedTrial]:

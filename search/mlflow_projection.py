@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from search.mlflow_tracker import LONGEST_PARAM, LONGEST_TAG, TrackedRun, Tracker, key_safe, shortened
-from search.tracking_uri import without_password
+from trainable.mlflow_client import without_password
 from trainable.storage import Storage
 from trainable.trial_record import (
     BEST_OBJECTIVE,

@@ -3,11 +3,8 @@
 MLflow is imported when a tracker is made: it takes seconds.
 """
 
-import logging
-import os
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -15,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from trainable.errors import InputError
+from trainable.mlflow_client import connect
 from trainable.trial_record import OBJECTIVE, TAG_SEARCH_ID
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
-    from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
 
@@ -36,17 +33,6 @@ _PARAMS_A_BATCH: Final = 100
 LONGEST_PARAM: Final = 6000
 LONGEST_TAG: Final = 5000
 _RUNS_A_PAGE: Final = 500
-
-_ENVIRONMENT: Final = {
-    # A dead server would hold each call for minutes (7 retries of 120 s). And MLflow repeats a call whose answer was
-    # late, `create_run` included, which makes a second run: we repeat it ourselves, having looked what is there.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # a search tells nobody that it runs
-}
-"""Set for MLflow unless the user has set them."""
 
 
 @dataclass
@@ -75,7 +61,7 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, artifact_location: str | None) -> None:
-        self._client = _connect(uri)
+        self._client = connect(uri)
         self._experiment_id = self._require_experiment(experiment, artifact_location)
 
     def _require_experiment(self, name: str, artifact_location: str | None) -> str:
@@ -161,21 +147,6 @@ class Tracker:
         if (run.status, run.end_time) != (status, end_ms):
             self._client.set_terminated(run.run_id, status, end_ms)
             run.status, run.end_time = status, end_ms
-
-
-def _connect(uri: str) -> "MlflowClient":
-    """A client that says nothing on the console and does not wait for minutes."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"mlflow\.")
-    from mlflow.tracking import MlflowClient
-
-    # Where something has imported MLflow before, it has not seen our environment.
-    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
-    sqlite = re.match(r"sqlite[^:]*:///([^?]+)", uri)
-    if sqlite is not None:
-        Path(sqlite[1]).parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(uri)
 
 
 def _tracked(run: "Run") -> TrackedRun:

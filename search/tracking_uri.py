@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from search.config import TrackingConfig
 from trainable.errors import InputError
+from trainable.mlflow_client import without_password
 from trainable.storage import Storage
 
 
@@ -60,11 +61,6 @@ def ui_command(uri: str) -> str:
     if is_database(uri):
         return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"
     return f"python -m webbrowser {shlex.quote(without_password(uri))}"
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be printed."""
-    return re.sub(r"(://[^/@:]*):[^@]*@", r"\1:***@", uri)
 
 
 def is_database(uri: str) -> bool:
