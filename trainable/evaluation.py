@@ -12,21 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
 from trainable.best_labels import best_labels
 from trainable.confusion import confusion_matrices, outcome_counts
-from trainable.crops import cut
 from trainable.device import Compute
 from trainable.image_cache import ImageCache
 from trainable.image_set import IGNORED
 from trainable.logit_adjustment import LogitAdjustment
 from trainable.object_counts import ObjectCounter
-from trainable.pixels import normalise
-from trainable.views import View, views
-
-_STRIDE = 32
-"""The networks want sides that are multiples of their encoder's stride."""
+from trainable.prediction import view_logits
+from trainable.views import views
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +106,7 @@ def evaluate(
     losses: list[torch.Tensor] = []
     scored: list[torch.Tensor] = []
     for view in views(cache.shapes[list(indices)]):
-        logits, target = _forward(model, cache, [indices[position] for position in view.positions], view, compute)
+        logits, target = view_logits(model, cache, [indices[position] for position in view.positions], view, compute)
         labels = best_labels(logits)
         matrices = confusion_matrices(labels, target, classes, IGNORED)
         where = torch.tensor(view.positions, device=compute.device)
@@ -129,18 +124,3 @@ def _mean(losses: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> fl
         return float("nan")
     weight = torch.stack(list(weights)).double()
     return float((torch.stack(list(losses)).double() * weight).sum() / weight.sum())
-
-
-def _forward(
-    model: nn.Module, cache: ImageCache, indices: Sequence[int], view: View, compute: Compute
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (float32) and target of the scored part of a view."""
-    images, masks = zip(*(cut(cache, index, view.window) for index in indices), strict=True)
-    target = torch.from_numpy(np.stack(masks)).to(compute.device)
-    images_NCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    pixels = normalise(images_NCHW, compute.device, compute.memory_format)
-    bottom, right = (-view.window.height) % _STRIDE, (-view.window.width) % _STRIDE
-    with compute.autocast():
-        logits = model(F.pad(pixels, (0, right, 0, bottom)))
-    rows, columns = view.keep
-    return logits.float()[:, :, rows, columns], target[:, rows, columns].long()
