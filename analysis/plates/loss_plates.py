@@ -1,0 +1,17 @@
+"""Figures of what the losses did: compared at equal effort, class by class, and over the Tversky loss's parameters."""
+
+from collections.abc import Callable
+from functools import partial
+
+from analysis.plates import loss_classes_plate, losses_plate, tversky_plate
+from analysis.plates.plate import Plate
+from analysis.recorded_search import RecordedSearch
+
+
+def loss_plates(search: RecordedSearch) -> list[tuple[str, Callable[[], Plate]]]:
+    """The figures of losses: their titles, and what makes each or raises `Unavailable`."""
+    return [
+        (losses_plate.TITLE, partial(losses_plate.make, search)),
+        (loss_classes_plate.TITLE, partial(loss_classes_plate.make, search)),
+        (tversky_plate.TITLE, partial(tversky_plate.make, search)),
+    ]
