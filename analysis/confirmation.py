@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class ConfirmedTrial:
         epochs: Epochs of each run.
         runs: What the network of each seed counted, at least one.
         lost: Seeds that diverged or failed, and have no network.
+        run_ids: MLflow's id of each run, in order; empty where the runs were not read from there.
     """
 
     trial: str
@@ -44,6 +45,7 @@ class ConfirmedTrial:
     epochs: int
     runs: tuple[HeldOutCounts, ...]
     lost: int = 0
+    run_ids: tuple[str, ...] = ()
 
     @cached_property
     def networks(self) -> list[SceneCounts]:
@@ -133,7 +135,29 @@ def _sides(
     )
 
 
-def choose_reference(trials: Sequence[ConfirmedTrial]) -> ConfirmedTrial | None:
+class Ranked(Protocol):
+    """What a reference is chosen by."""
+
+    @property
+    def loss(self) -> str:
+        """Name of the loss."""
+        ...
+
+    @property
+    def baseline(self) -> bool:
+        """Whether the search tried it as an enqueued baseline."""
+        ...
+
+    @property
+    def dev(self) -> float:
+        """Its objective on dev."""
+        ...
+
+
+_Ranked = TypeVar("_Ranked", bound=Ranked)
+
+
+def choose_reference(trials: Sequence[_Ranked]) -> _Ranked | None:
     """What the others are compared with: the best baseline by dev, else the best cross entropy, else nothing.
 
     Chosen by dev scores, so that val decides nothing but the verdict.

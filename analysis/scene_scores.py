@@ -18,6 +18,9 @@ from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES, is_minimise
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+STUFF_MIOU: Final = "stuff_miou"
+"""Mean IoU over the classes that are no things; nothing to search for, but what a gain in things may cost."""
+
 
 @dataclass(frozen=True, eq=False)
 class SplitCounts:
@@ -282,7 +285,7 @@ def scene_metric(name: str, class_names: Sequence[str], thing_labels: Iterable[i
     """Find a metric by the name that it is recorded under.
 
     Args:
-        name: One of `PLAIN_OBJECTIVES`, or one of `CLASS_OBJECTIVES` of a class: `iou/person`.
+        name: One of `PLAIN_OBJECTIVES`, `STUFF_MIOU`, or one of `CLASS_OBJECTIVES` of a class: `iou/person`.
         class_names: In label order.
         thing_labels: Labels of the things, as of `ImageSet.thing_labels`.
 
@@ -290,6 +293,9 @@ def scene_metric(name: str, class_names: Sequence[str], thing_labels: Iterable[i
         ValueError: If there is no such metric or class.
     """
     kind, _, class_name = name.partition("/")
+    if name == STUFF_MIOU:
+        stuff = sorted(set(range(len(class_names))) - set(thing_labels))
+        return Metric(name, "iou", tuple(stuff), _mean)
     if name in PLAIN_OBJECTIVES:
         kinds = {"miou": "iou", "worst_class_iou": "iou", "thing_precision": "thing_precision"}
         kind = kinds.get(name, name.removeprefix("thing_"))

@@ -131,3 +131,11 @@ def test_shares_say_where_a_metric_is_measured(scenes, name, shares):
 def test_a_metric_of_no_things_is_undefined(scenes):
     for name in ("thing_miou", "thing_miss_rate", "thing_false_alarms_per_image"):
         assert np.isnan(scene_metric(name, CLASSES, ()).on_all(scenes))
+
+
+def test_stuff_miou_is_the_mean_over_the_classes_that_are_no_things(scenes):
+    metric = scene_metric("stuff_miou", CLASSES, (1, 2))
+    assert (metric.labels, metric.minimised) == ((0, 3), False)
+    assert metric.on_all(scenes) == pytest.approx(50 / 80, abs=1e-12)  # the boat never occurs
+    assert metric.scene_shares(scenes).tolist() == pytest.approx([1 / 8, 1 / 8, 6 / 8], abs=1e-12)
+    assert np.isnan(scene_metric("stuff_miou", CLASSES, range(4)).on_all(scenes))
