@@ -1,0 +1,167 @@
+"""The report of a search: what stands where."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+from analysis.compared_pair import compared_pair
+from analysis.compared_side import NothingToCompare
+from analysis.method import method_paragraph
+from analysis.number_words import counted
+from analysis.paper_table import paper_table
+from analysis.plates.case_plates import case_plates
+from analysis.plates.curve_plates import loss_curves_plate
+from analysis.plates.importance_plates import importance_plates
+from analysis.plates.loss_plates import loss_plates
+from analysis.plates.matrix_plates import matrix_difference_plate
+from analysis.plates.object_plates import object_plates
+from analysis.plates.plate import Plate, Unavailable
+from analysis.plates.scene_plates import scene_plates
+from analysis.plates.trial_plates import trial_plates
+from analysis.recorded_search import RecordedSearch, RecordedTrial
+from analysis.report.data_section import data_section, missing_data_section
+from analysis.report.document import Document, Section
+from analysis.report.gather import Builder, gather
+from analysis.verdict import findings
+from trainable.trial_data import TrialData
+
+_STATES: Final = ("completed", "pruned", "diverged", "failed", "interrupted", "running")
+
+
+def compose_search_report(
+    search: RecordedSearch, data: TrialData | None, why_no_data: str, *, top: int, name: str
+) -> Document:
+    """Arrange all that a search says; what cannot be made leaves a place that says why.
+
+    Args:
+        search: The search, over or not.
+        data: Its images, or None.
+        why_no_data: The reason for that, without a full stop.
+        top: How many of the best trials are shown one by one.
+        name: What the search is called in a command line.
+    """
+    found = findings(search)
+    command, why = _next_command(search, name)
+    return Document(
+        title=f"{search.name}: {counted(len(search.trials), 'trial')}",
+        facts=_facts(search, data),
+        statements=found.statements,
+        notes=[*found.notes, *search.problems, *_cautions(search)],
+        command=command,
+        command_why=why,
+        table=paper_table(search),
+        method=method_paragraph(search, search.settings),
+        sections=[*_sections(search, data, why_no_data, top)],
+    )
+
+
+def _sections(search: RecordedSearch, data: TrialData | None, why_no_data: str, top: int) -> Iterator[Section]:
+    yield Section(
+        "losses",
+        "Losses compared",
+        "What each loss reaches, class by class, at equal effort and equal length.",
+        gather([*loss_plates(search), ("All losses over the epochs", lambda: loss_curves_plate(search))]),
+    )
+    yield Section(
+        "things",
+        "Things: found, missed, invented",
+        "A rare object that is found costs false alarms. What that costs, by loss, by class and by size.",
+        gather(object_plates(search)),
+    )
+    yield Section(
+        "pair",
+        "The best trial against its reference",
+        "What it repaired, what it broke, in which scenes, and what that looks like.",
+        gather(_pair_plates(search, data, why_no_data)),
+    )
+    yield Section(
+        "search",
+        "What mattered in the search",
+        "Which of the searched settings moved the objective.",
+        gather(importance_plates(search)),
+    )
+    for place, trial in enumerate(search.ranked[:top], start=1):
+        yield _trial_section(search, place, trial)
+    yield data_section(data) if data is not None else missing_data_section(why_no_data)
+
+
+def _trial_section(search: RecordedSearch, place: int, trial: RecordedTrial) -> Section:
+    rank = "The best trial on dev" if place == 1 else f"Number {place} on dev"
+    return Section(
+        f"trial-{trial.trial_id}",
+        f"{rank}: {trial.trial_id}, {trial.label}",
+        f"{trial.state.capitalize()} after {counted(trial.epochs, 'epoch')}; MLflow run {trial.run_id}.",
+        gather(trial_plates(trial, search.classes)),
+    )
+
+
+def _pair_plates(search: RecordedSearch, data: TrialData | None, why_no_data: str) -> list[Builder]:
+    try:
+        pair = compared_pair(search)
+    except NothingToCompare as nothing:
+        why = str(nothing)
+        best = search.ranked[0] if search.ranked else None
+        return [
+            ("What was repaired, what was broken", lambda: _unavailable(why)),
+            *scene_plates(search),
+            *case_plates(best, None, data, why_no_data),
+        ]
+    best, reference = pair.candidate.trial, pair.reference.trial
+    return [
+        ("What was repaired, what was broken", lambda: matrix_difference_plate(best, reference, search.classes)),
+        *scene_plates(search),
+        *case_plates(best, reference, data, why_no_data),
+    ]
+
+
+def _unavailable(why: str) -> Plate:
+    raise Unavailable(why)
+
+
+def _next_command(search: RecordedSearch, name: str) -> tuple[str | None, str]:
+    """What to run next, and why."""
+    if search.runs or len(search.ranked) < 2:
+        return None, ""
+    why = "trains the best configurations again from fresh seeds and measures each once on val: whether a gain is real"
+    return f"aerosweep confirm {name}", why
+
+
+def _facts(search: RecordedSearch, data: TrialData | None) -> list[tuple[str, str]]:
+    states = Counter(trial.state for trial in search.trials)
+    ended = ", ".join(f"{states[state]} {state}" for state in _STATES if states[state])
+    facts = [
+        ("Search", f"{search.name}, {search.state}"),
+        ("Trials", f"{len(search.trials)} of {search.budget} ({ended or 'none'}), {search.max_epochs} epochs at most"),
+        ("Objective", f"{', '.join(search.objectives)} on dev"),
+        ("Images", _images(search, data)),
+        ("Begun", _when(search.started_ms)),
+        ("MLflow", f"{search.where}, run {search.run_id}"),
+        ("Made by", f"aerosweep {version('aerosweep')}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+    ]
+    return [(label, value) for label, value in facts if value]
+
+
+def _images(search: RecordedSearch, data: TrialData | None) -> str:
+    if data is None:
+        return search.dataset.layout if search.dataset else ""
+    splits = data.splits
+    sizes = f"{len(splits.train)} train, {len(splits.dev)} dev, {len(splits.val)} val"
+    return f"{data.image_set.name}, {len(data.image_set)} images ({sizes})"
+
+
+def _when(started_ms: int) -> str:
+    return f"{datetime.fromtimestamp(started_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC" if started_ms else ""
+
+
+def _cautions(search: RecordedSearch) -> list[str]:
+    """What the reader must know of the whole."""
+    cautions = []
+    if search.dataset is not None and search.dataset.layout == "synthetic":
+        cautions.append(
+            "The images are made, not photographed: this shows how the system works, and is no evidence about losses."
+        )
+    if search.state not in ("completed", "failed"):
+        cautions.append(f"The search is {search.state}: it has {len(search.trials)} of its {search.budget} trials.")
+    return cautions

@@ -1,0 +1,143 @@
+"""The real MLflow UI and Optuna Dashboard on the store of a small smoke search: what its user looks at."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+SMOKE = Path(__file__).parents[2] / "examples" / "smoke.yaml"
+SMALLER = {
+    "name": "smoke",
+    "dataset.images": "40",
+    "dataset.scenes": "20",
+    "dataset.size": "64x64",
+    "budget.trials": "3",
+    "budget.max_epochs": "2",
+    "scheduler.grace_epochs": "1",
+    "confirm.after_search": "false",
+    "space.data.crops_per_image": "1",
+    "space.data.batch_size": "4",
+    "report.top": "1",
+}
+SECONDS = 60_000
+"""A page of the UI may take this many milliseconds on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of a smoke search of three trials, with its report."""
+    folder = tmp_path_factory.mktemp("smoke")
+    overrides = [word for key, value in SMALLER.items() for word in ("--set", f"{key}={value}")]
+    cache = ["--set", f"resources.cache_dir={folder}/cache"]
+    command = [sys.executable, "-m", "aerosweep", "search", str(SMOKE), "--output", str(folder / "runs")]
+    environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    done = subprocess.run(
+        [*command, *overrides, *cache], capture_output=True, text=True, timeout=500, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "runs"
+
+
+def serve(command, log):
+    """Start a server on a free port; `command` takes the port last."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, str(port)], stdout=output, stderr=output, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return process, f"http://127.0.0.1:{port}"
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.3)
+    raise AssertionError(log.read_text())
+
+
+def stop(process):
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def mlflow_ui(runs):
+    program = Path(sys.executable).with_name("mlflow")
+    store = f"sqlite:///{runs}/mlflow.db"
+    command = [program, "ui", "--workers", "1", "--host", "127.0.0.1", "--backend-store-uri", store, "--port"]
+    process, url = serve(command, runs / "ui.log")
+    yield url
+    stop(process)
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    context.set_default_timeout(SECONDS)
+    yield context.new_page()
+    context.close()
+
+
+def row_of(page, name):
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True)).first
+
+
+def show_trials(page, url):
+    page.goto(f"{url}/#/experiments/1/runs")
+    row = row_of(page, "smoke")
+    row.wait_for()
+    row.get_by_role("button").first.click()
+    page.get_by_role("link", name="t0002", exact=True).wait_for()
+
+
+def test_two_trials_are_compared(mlflow_ui, page):
+    show_trials(page, mlflow_ui)
+    for name in ("t0000", "t0002"):
+        place = row_of(page, name).get_attribute("row-index")
+        page.locator(f'[row-index="{place}"] input[type=checkbox]').first.check(force=True)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_text("Comparing 2 Runs")).to_be_visible(timeout=SECONDS)
+    for row in (r"Run Name:? t0000 t0002", r"loss\.name cross_entropy focal"):
+        expect(page.get_by_role("row", name=re.compile(row)).first).to_be_attached(timeout=SECONDS)
+    expect(page.get_by_text("train_loss").first).to_be_visible(timeout=SECONDS)
+
+
+def test_the_report_opens_inside_the_ui(mlflow_ui, page):
+    show_trials(page, mlflow_ui)
+    page.get_by_role("link", name="smoke", exact=True).click()
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f]{32}"))
+    page.get_by_role("tab", name="Artifacts").or_(page.get_by_role("link", name="Artifacts")).first.click()
+    page.get_by_text("report", exact=True).first.click()
+    page.get_by_text("report.html").first.click()
+    report = page.frame_locator("iframe").first
+    expect(report.locator("h1")).to_have_text("smoke: 3 trials", timeout=SECONDS)
+    images = report.locator("figure img:visible")
+    assert images.count() >= 10
+    assert images.first.evaluate("image => image.naturalWidth") > 100
+
+
+def test_optuna_dashboard_opens_the_study(runs, page):
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    command = [program, str(runs / "smoke" / "optuna.journal"), "--host", "127.0.0.1", "--port"]
+    process, url = serve(command, runs / "dashboard.log")
+    try:
+        page.goto(f"{url}/dashboard/")
+        page.get_by_role("link", name=re.compile("smoke")).click()
+        page.wait_for_url(re.compile(r"/studies/0"))
+        page.goto(f"{url}/dashboard/studies/0/trials")
+        expect(page.get_by_text(re.compile(r"Trial 2\b")).first).to_be_visible(timeout=SECONDS)
+    finally:
+        stop(process)
