@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)
 
-# A real search on made data: three models x five losses and a few more, some stopped early.
+# A real search on made data: two models x five losses and a few more, some stopped early; confirmed, and reported.
 smoke: $(INSTALLED)
 	$(BIN)/aerosweep search examples/smoke.yaml --output runs --set name=smoke-$$(date +%Y%m%d-%H%M%S)
 
@@ -34,7 +34,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	mkdir -p benchmarks/results
-	for module in orchestration loss_step copy_paste evaluation; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+	for module in orchestration loss_step copy_paste evaluation mask_statistics report; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
 
 # How often a confirmation is wrong: by simulation, and with networks really trained (half an hour on two cores).
 calibrate: $(INSTALLED)

@@ -17,6 +17,7 @@ from aerosweep.confirm_commands import (
     show_leaderboard,
 )
 from aerosweep.options import Address, OptionalFile, Output, Overrides, RecordedSearch, Resume, SearchFile
+from aerosweep.report_commands import ImageFormat, find_recorded, report_at_the_end, report_dataset, report_search
 from aerosweep.user_errors import INTERRUPTED, without_traceback
 
 if TYPE_CHECKING:
@@ -118,7 +119,11 @@ def confirm(
     from search.config_file import load_recorded_config
 
     config = load_recorded_config(search, overrides or [], output)
-    raise typer.Exit(confirm_search(config, address, log_console()))
+    console = log_console()
+    code = confirm_search(config, address, console)
+    if code == 0:
+        report_at_the_end(config, console, printer(console))
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -139,6 +144,68 @@ def leaderboard(search: RecordedSearch, overrides: Overrides = None, output: Out
     if confirmation is not None:
         show_confirmation(confirmation, config.objectives, console)
     show_leaderboard(load_trials(Storage(config.folder)), config.objectives, console)
+
+
+@app.command(
+    help="Write the report of a search: one HTML page that says which loss brought back the classes that another "
+    "drops, and whether to believe it.\n\n"
+    "SEARCH is the folder of a search, its config file, or its name or id in MLflow; it may still be running. Each "
+    "figure is written beside the page, with its numbers as CSV, and the page is attached to the search's run in "
+    "MLflow. With --dataset, the report of an image set alone.",
+    epilog="Example: aerosweep report runs/my-search --format svg",
+)
+@without_traceback
+def report(
+    search: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SEARCH]", help="A folder, a config file, or a name or id in MLflow.", show_default=False
+        ),
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Report an image set: a data-set YAML, or a config that has one.", show_default=False
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the images are, if not where they were.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best trials are shown one by one.")] = 3,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where to write it. By default `report` in the search's folder.", show_default=False
+        ),
+    ] = None,
+    image_format: Annotated[
+        ImageFormat, typer.Option("--format", help="Format of the figures' files; the page needs none of them.")
+    ] = ImageFormat.PNG,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Where MLflow is, if not where the search says; for a name or id by default MLFLOW_TRACKING_URI, "
+            "else runs/mlflow.db.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a report."""
+    from trainable.errors import InputError
+
+    if (search is None) == (dataset is None):
+        value = "neither" if search is None else "both"
+        raise InputError("give SEARCH or --dataset FILE", value, "For example: aerosweep report runs/my-search")
+    console = log_console()
+    say = printer(console)
+    if dataset is not None:
+        page = report_dataset(dataset, root, output=output, image_format=image_format, console=console)
+    else:
+        recorded = find_recorded(str(search), tracking_uri, output)
+        page = report_search(recorded, top=top, image_format=image_format, dataset_root=root, console=console, say=say)
+    say(f"report       {page}")
 
 
 @app.command(
@@ -185,4 +252,6 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
     code = exit_code(outcome)
     if code == 0 and config.confirm.after_search and not outcome.resume_needed:
         code = confirm_search(config, address, console)
+    if code == 0:
+        report_at_the_end(config, console, say)
     raise typer.Exit(code)

@@ -29,6 +29,8 @@ def closing_lines(outcome: "SearchOutcome", config: "SearchConfig", argv: Sequen
         ended = sum(trial.end is not None for trial in outcome.trials)
         lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {config.budget.trials} trials ended")
     if outcome.interrupted or outcome.resume_needed:
+        if outcome.signal is not None and config.budget.trials > 1:
+            lines.append(f"report       {runnable(f'aerosweep report {shlex.quote(outcome.folder)}')}")
         lines.append(f"continue     {runnable(resume_command(argv))}")
     elif config.budget.trials > 1 and not config.confirm.after_search:
         lines.append(f"confirm      {runnable(f'aerosweep confirm {shlex.quote(outcome.folder)}')}")

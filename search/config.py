@@ -75,6 +75,20 @@ class ConfirmConfig(Section):
     relevant_gain: Annotated[float, Field(gt=0, le=1)] = 0.01
 
 
+class ReportConfig(Section):
+    """The page of figures; see `aerosweep report`.
+
+    Attributes:
+        write: Whether a search that has spent its budget, and a confirmation, end by writing it.
+        top: How many of the best trials it shows one by one.
+        format: Of the figures' files.
+    """
+
+    write: bool = True
+    top: Annotated[int, Field(ge=1)] = 3
+    format: Literal["png", "svg", "pdf"] = "png"
+
+
 class ResourcesConfig(Section):
     """What a trial gets of a machine.
 
@@ -216,6 +230,7 @@ class SearchConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     confirm: ConfirmConfig = ConfirmConfig()
+    report: ReportConfig = ReportConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     resources: ResourcesConfig = ResourcesConfig()
     runtime: RuntimeConfig = RuntimeConfig()

@@ -1,5 +1,6 @@
 """The image set that a `data` command is about."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +61,21 @@ def describe_source(description: Path, root: Path | None) -> DataSource:
     """The image set of a data-set YAML, without a config."""
     dataset = DatasetConfig(layout="described", description=description, root=root)
     return DataSource(dataset.absolute(), default_cache_dir())
+
+
+def source_of_file(file: Path, root: Path | None) -> DataSource:
+    """The image set of a data-set YAML, or of a search or train config.
+
+    Args:
+        file: Either; a config has a `dataset`.
+        root: Where the images are, if not where the file says.
+
+    Raises:
+        InputError: What is wrong with it, one line each.
+    """
+    if "dataset" not in read_config(file, [], None).values:
+        return describe_source(file, root)
+    return load_data_source(file, [] if root is None else [f"dataset.root={json.dumps(str(root))}"])
 
 
 def synthetic_source(images: int, size: str, seed: int, scenes: int | None, imbalance: float) -> DataSource:

@@ -22,6 +22,7 @@ _MAY_CHANGE: Final = (
     "budget.trials",
     "budget.hours",
     "confirm",
+    "report",
     "resources",
     "runtime.epoch_timeout_minutes",
     "runtime.max_attempts",

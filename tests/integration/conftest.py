@@ -82,6 +82,7 @@ def small_search(storage, cache, **changes):
         "budget": {"trials": 7, "max_epochs": 3},
         "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
         "confirm": {"top": 1},
+        "report": {"write": False},  # it takes as long as the search; test_report.py has it written
         "runtime": {"precision": "fp32"},
         "resources": {"cache_dir": str(cache)},
     }

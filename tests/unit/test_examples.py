@@ -40,13 +40,15 @@ def test_every_baseline_of_an_example_is_a_valid_trial(name, overrides):
     assert config_warnings(config) == []
 
 
-def test_smoke_covers_three_models_with_five_losses_and_leaves_trials_to_stop_early():
+def test_smoke_covers_two_models_with_five_losses_leaves_trials_to_stop_early_and_is_confirmed():
     config = example("smoke.yaml")
     points = baselines(config)
-    assert {(p["model.architecture"], p["loss.name"]) for p in points} == {(m, loss) for m in MODELS for loss in LOSSES}
-    assert config.budget.trials >= max(18, len(points) + 4)
+    models = {"unet", "deeplabv3plus"}
+    assert {(p["model.architecture"], p["loss.name"]) for p in points} == {(m, loss) for m in models for loss in LOSSES}
+    assert config.budget.trials >= len(points) + 4
     assert config.scheduler.grace_epochs < config.budget.max_epochs
     assert all(p["model.encoder_weights"] == "none" for p in points), "nothing may be downloaded"
+    assert (config.confirm.after_search, config.confirm.seeds, config.report.write) == (True, 3, True)
 
 
 def test_the_aeroscapes_baselines_have_the_seed_studys_settings():

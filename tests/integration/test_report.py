@@ -1,0 +1,206 @@
+"""The report of a real search, confirmed and recorded in a real MLflow store, as its user gets it."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+
+from analysis.mlflow_reader import read_search
+from analysis.report.opened_data import open_data
+from trainable.confusion import class_metrics
+from trainable.errors import InputError
+from trainable.storage import Storage
+from trainable.trial_record import load_trials
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def aerosweep(*arguments, cwd, **environment):
+    command = [sys.executable, "-m", "aerosweep", *map(str, arguments)]
+    variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=cwd, env=variables)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, make_small_search, search_cache):
+    """A folder with a confirmed search of five trials of two losses in it, and what was printed."""
+    place = tmp_path_factory.mktemp("place")
+    confirm = {"top": 1, "seeds": 2, "after_search": True}
+    values = make_small_search(place / "runs", search_cache, confirm=confirm, budget={"trials": 5, "max_epochs": 2})
+    values["dataset"] |= {"scenes": 20}
+    values["space"]["model"]["architecture"] = "unet"
+    values["report"] = {"write": True, "top": 2}
+    (place / "search.yaml").write_text(yaml.safe_dump(values))
+    done = aerosweep("search", "search.yaml", cwd=place)
+    (place / "printed").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place
+
+
+@pytest.fixture(scope="module")
+def uri(place):
+    return f"sqlite:///{place}/runs/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def search(uri):
+    return read_search(uri, "small")
+
+
+def page_of(done):
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = re.findall(r"^report +(\S+)$", done.stdout, re.MULTILINE)
+    return Path(path)
+
+
+def test_a_confirmed_search_ends_with_its_report(place):
+    path = place / "runs" / "small" / "report" / "report.html"
+    assert f"report       {path}" in (place / "printed").read_text()
+    page = path.read_text()
+    assert "small" in page
+    assert "defect" not in page, "a figure failed"
+    for verdict in re.findall(r"supported|not supported|cannot be told", page):
+        assert verdict
+    assert page.count("<figure") >= 15
+
+
+def test_the_report_is_an_artifact_of_the_searchs_run(place, uri, search, tmp_path):
+    client = mlflow.MlflowClient(uri)
+    path = client.download_artifacts(search.run_id, "report/report.html", str(tmp_path))
+    assert Path(path).read_bytes() == (place / "runs" / "small" / "report" / "report.html").read_bytes()
+
+
+def test_what_is_read_is_what_was_recorded(place, search):
+    recorded = {trial.card.trial_id: trial for trial in load_trials(Storage(str(place / "runs" / "small")))}
+    assert [trial.trial_id for trial in search.trials] == sorted(recorded)
+    assert (search.name, search.state, search.objectives, search.max_epochs) == ("small", "completed", ("miou",), 2)
+    assert search.problems == ()
+    for trial in search.trials:
+        expected = recorded[trial.trial_id]
+        assert (trial.state, trial.baseline) == (expected.state, expected.card.baseline)
+        assert (trial.params, trial.config) == (expected.card.params, expected.card.config)
+        assert trial.epochs == len(expected.epochs)
+        assert trial.objective == expected.objective
+        assert trial.best_epoch == expected.best.epoch
+        assert trial.objective_curve.tolist() == [epoch.objective for epoch in expected.epochs]
+        for epoch in expected.epochs:
+            row = trial.history.loc[epoch.epoch].dropna().to_dict()
+            assert row == epoch.metrics
+        assert class_metrics(trial.matrix).mean_iou == pytest.approx(expected.best.metrics["miou"], abs=1e-12)
+        np.testing.assert_array_equal(trial.image_counts.counts[:, :, 0].sum(axis=0), np.diagonal(trial.matrix))
+
+
+def test_what_is_read_of_a_confirmation_is_what_was_measured(place, search):
+    runs = {run.card.trial_id: run for run in load_trials(Storage(str(place / "runs" / "small" / "confirm")))}
+    assert [run.trial_id for run in search.runs] == sorted(runs)
+    for run in search.runs:
+        assert run.confirms == runs[run.trial_id].card.confirms
+        measured = runs[run.trial_id].held_out.metrics["miou"]
+        assert class_metrics(run.held_out_matrix).mean_iou == pytest.approx(measured, abs=1e-12)
+        np.testing.assert_array_equal(run.held_out.counts[:, :, 0].sum(axis=0), np.diagonal(run.held_out_matrix))
+        assert run.metrics["val/miou"] == measured
+
+
+def test_a_search_is_found_by_name_id_and_run(search, uri):
+    for key in (search.search_id, search.run_id):
+        assert read_search(uri, key).run_id == search.run_id
+
+
+def test_a_search_that_is_not_there_is_named_with_those_that_are(uri, tmp_path):
+    with pytest.raises(InputError, match=r"'missing'.*It has small"):
+        read_search(uri, "missing")
+    with pytest.raises(InputError, match="no file"):
+        read_search(f"sqlite:///{tmp_path}/none.db", "small")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_the_report_by_name_from_another_folder(uri, search, tmp_path):
+    done = aerosweep("report", "small", "--tracking-uri", uri, "--top", 1, "--format", "svg", cwd=tmp_path)
+    page = page_of(done)
+    assert page == Path("report-small/report.html")
+    figures = tmp_path / page.parent / "figures"
+    assert list(figures.glob("*.svg"))
+    assert not list(figures.glob("*.png"))
+    known = {trial.run_id for trial in (*search.trials, *search.runs)}
+    of_runs = 0
+    for table in figures.glob("*.csv"):
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows, table.name
+        for row in rows:
+            for run_id in filter(None, re.split(r"; ?", row.get("run_id", ""))):
+                assert run_id in known
+                of_runs += 1
+    assert of_runs > 50
+
+
+def test_an_interrupted_search_without_weights_still_has_a_report(place, tmp_path):
+    """One trial has not ended, the best has lost its weights, and the tracker is another one."""
+    shutil.copytree(place / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("confirm", "report"))
+    folder = tmp_path / "runs" / "small"
+    (folder / "trials" / "t0004" / "end.json").unlink()
+    for weights in folder.glob("trials/*/best/*/weights.pt"):
+        weights.unlink()
+    values = yaml.safe_load((place / "search.yaml").read_text()) | {"storage": str(tmp_path / "runs")}
+    values["tracking"] = {"uri": f"sqlite:///{tmp_path}/other.db"}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(values))
+    done = aerosweep("sync", "search.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = page_of(aerosweep("report", "search.yaml", cwd=tmp_path))
+    text = page.read_text()
+    assert "1 interrupted" in text
+    assert "not confirmed" in text
+    assert "aerosweep confirm" in text
+    assert "weights" in text
+    assert "defect" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give SEARCH or --dataset FILE; got neither"),
+        (["small", "--dataset", "set.yaml"], "give SEARCH or --dataset FILE; got both"),
+        (["small"], "no file"),
+        (["--dataset", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, message, tmp_path):
+    done = aerosweep("report", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_that_moved_or_changed_are_refused_with_the_reason(search, tmp_path):
+    import dataclasses
+
+    data, why = open_data(search, None)
+    assert why == ""
+    assert data.cache.fingerprint == search.data_fingerprint
+    _, why = open_data(dataclasses.replace(search, data_fingerprint="0123456789abcdef"), None)
+    assert "not those that the search saw" in why
+    moved = search.dataset.model_copy(update={"layout": "aeroscapes", "root": tmp_path / "gone"})
+    data, why = open_data(dataclasses.replace(search, dataset=moved), None)
+    assert data is None
+    assert str(tmp_path / "gone") in why
+    assert "--root" in why
+
+
+def test_the_report_of_an_image_set_alone(tmp_path):
+    made = aerosweep("data", "synthesize", "made", "--images", 40, "--size", "64x96", cwd=tmp_path)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump({"dataset": {"layout": "aeroscapes", "root": "made"}}))
+    page = page_of(aerosweep("report", "--dataset", "set.yaml", cwd=tmp_path))
+    text = (tmp_path / page).read_text()
+    assert "40 images" in text
+    assert text.count("<figure") >= 4
+    assert "defect" not in text
