@@ -184,7 +184,7 @@ def compare_classes(trials: pd.DataFrame, things: Sequence[str]) -> pd.DataFrame
     metrics = [f"{kind}/{name}" for name in names for kind in CLASS_METRICS]
     table = tabulate_expected(full, metrics)
     kinds = [metric.partition("/") for metric in table["metric"]]
-    ids = full.groupby("loss")[["trial_id", "run_id"]].agg(" ".join)
+    ids = full.groupby("loss")[["trial_id", "run_id"]].agg(";".join)
     table.insert(0, "class", [name for _, _, name in kinds])
     table.insert(1, "thing", [name in set(things) for _, _, name in kinds])
     table.insert(2, "epochs", int(full["epochs"].max()) if len(full) else 0)

@@ -150,7 +150,7 @@ def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         "high": seeds["miss_rate"].max(),
         "false_alarms_low": seeds["false_alarms_per_image"].min(),
         "false_alarms_high": seeds["false_alarms_per_image"].max(),
-        "run_id": seeds["run_id"].agg(" ".join),
+        "run_id": seeds["run_id"].agg(";".join),
         "seeds": seeds.size(),
     })  # fmt: skip
     shared = seeds[["epochs", "objects", "images"]].first()

@@ -180,7 +180,7 @@ def _epochs(best: RecordedTrial, baseline: RecordedTrial) -> str:
 
 def _with_runs(frame: pd.DataFrame, runs: Sequence[RecordedTrial], trial_id: str) -> pd.DataFrame:
     """Columns that say which runs the counts are of; more than one where they were added up."""
-    frame.insert(0, "run_id", " ".join(run.run_id for run in runs))
+    frame.insert(0, "run_id", ";".join(run.run_id for run in runs))
     frame.insert(1, "trial_id", trial_id)
     return frame
 

@@ -136,7 +136,7 @@ def test_the_report_by_name_from_another_folder(uri, search, tmp_path):
             rows = list(csv.DictReader(file))
         assert rows, table.name
         for row in rows:
-            for run_id in filter(None, re.split(r"; ?", row.get("run_id", ""))):
+            for run_id in filter(None, re.split(";", row.get("run_id", ""))):
                 assert run_id in known
                 of_runs += 1
     assert of_runs > 50

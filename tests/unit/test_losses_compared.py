@@ -223,7 +223,7 @@ class TestClasses:
 
     def test_a_row_names_its_trials(self, trials):
         row = cell(compare_classes(trials, ["person"]), loss="dice", metric="recall", **{"class": "bike"})
-        assert (row["trial_ids"], row["run_ids"]) == ("t0002 t0006", "run-t0002 run-t0006")
+        assert (row["trial_ids"], row["run_ids"]) == ("t0002;t0006", "run-t0002;run-t0006")
         assert (row["trials"], row["epochs"], row["n_equal"]) == (2, 6, 1)
 
     def test_a_class_that_does_not_occur_has_no_row(self, trials):

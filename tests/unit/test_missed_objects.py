@@ -50,7 +50,7 @@ def test_seeds_are_averaged_with_their_range():
     ]
     rows = average_over_seeds(tabulate_missed(seeds, 4))
     row = rows[rows["by"] == "all"].iloc[0]
-    assert (row["objects"], row["missed"], row["seeds"], row["run_id"]) == (40, 20, 3, "a b c")
+    assert (row["objects"], row["missed"], row["seeds"], row["run_id"]) == (40, 20, 3, "a;b;c")
     assert (row["miss_rate"], row["low"], row["high"]) == pytest.approx((0.5, 0.25, 0.85))
     ends = ("false_alarms_per_image", "false_alarms_low", "false_alarms_high")
     assert tuple(row[name] for name in ends) == pytest.approx((1.25, 0.5, 2.0))

@@ -190,7 +190,7 @@ def test_confirmed_misses_are_means_over_seeds_on_val(confirmed_losses):
     plate = confirmed_plate(confirmed_losses)
     rows = plate.table[plate.table["by"] == "all"].set_index("loss")
     assert list(rows.index) == ["tversky", "dice", "cross_entropy"]
-    assert rows.loc["tversky", "run_id"] == "run-t0004-s1 run-t0004-s2 run-t0004-s3"
+    assert rows.loc["tversky", "run_id"] == "run-t0004-s1;run-t0004-s2;run-t0004-s3"
     by_seed = []
     for run in confirmed_losses.runs[:3]:
         sums = run.held_out.sized_objects.sum(axis=(0, 1, 2))

@@ -218,7 +218,7 @@ def test_confusion_of_confirmed_runs_is_added_up(confirmed_losses):
     plate = confusion_plate(confirmed_losses.trial("t0004"), confirmed_losses.classes, runs)
 
     assert plate.key == "confusion_val_t0004"
-    assert set(plate.table["run_id"]) == {"run-t0004-s1 run-t0004-s2 run-t0004-s3"}
+    assert set(plate.table["run_id"]) == {"run-t0004-s1;run-t0004-s2;run-t0004-s3"}
     assert plate.table["pixels"].sum() == 3 * 12 * 10_000
     assert "added up over 3 runs of fresh seeds" in plate.shows
     assert misclassified_plate(confirmed_losses.trial("t0004"), confirmed_losses.classes, runs).title.endswith("on val")
