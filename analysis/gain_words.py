@@ -7,6 +7,7 @@ from analysis.number_words import objects_of, short
 from analysis.scene_scores import STUFF_MIOU
 
 _TITLES: Final = {
+    "iou": "IoU",
     "miou": "mIoU",
     "thing_miou": "thing mIoU",
     STUFF_MIOU: "stuff mIoU",

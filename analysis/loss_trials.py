@@ -20,14 +20,6 @@ ENDINGS: Final = ("full", "early", "diverged", "failed", "unended")
 """How a trial ended: at full length, stopped early, diverged, without any score, or not yet."""
 
 
-def metric_title(name: str) -> str:
-    """A metric's name in words: `thing mIoU`, `IoU of person`."""
-    kind, _, of_class = name.partition("/")
-    words = {"miou": "mIoU", "iou": "IoU"}
-    title = " ".join(words.get(word, word) for word in kind.split("_"))
-    return f"{title} of {of_class}" if of_class else title
-
-
 def ending_of(trial: RecordedTrial, max_epochs: int) -> str:
     """One of `ENDINGS`; a trial that ended without a score counts as failed."""
     if trial.state in ("running", "interrupted", "diverged"):

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.configuration_words import loss_title
-from analysis.loss_trials import metric_title
+from analysis.gain_words import metric_title
 from analysis.losses_compared import DROPPED
 from analysis.number_words import counted, listed, short
 

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from analysis.configuration_words import architecture_title
-from analysis.loss_trials import ending_of, metric_title
+from analysis.gain_words import metric_title
+from analysis.loss_trials import ending_of
 from analysis.number_words import short, trimmed
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from trainable.loss_parameters import LOSS_DEFAULTS

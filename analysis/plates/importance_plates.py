@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from analysis.figures.importance import draw_importance
+from analysis.gain_words import metric_title
 from analysis.importance import (
     FEWEST_TRIALS,
     RESAMPLES,
@@ -14,7 +15,7 @@ from analysis.importance import (
     tabulate_importance,
     tabulate_tried,
 )
-from analysis.loss_trials import ending_of, metric_title
+from analysis.loss_trials import ending_of
 from analysis.number_words import counted, listed, short
 from analysis.plates.plate import Plate, Unavailable
 from analysis.recorded_search import RecordedSearch

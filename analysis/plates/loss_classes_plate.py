@@ -5,7 +5,8 @@ from typing import Final
 import pandas as pd
 
 from analysis.figures.losses_compared import draw_loss_classes
-from analysis.loss_trials import CLASS_METRICS, metric_title, tabulate_trials
+from analysis.gain_words import metric_title
+from analysis.loss_trials import CLASS_METRICS, tabulate_trials
 from analysis.losses_compared import compare_classes, compare_losses, find_dropped
 from analysis.losses_described import describe_dropped, loss_titles
 from analysis.number_words import short

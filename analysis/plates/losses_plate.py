@@ -7,7 +7,8 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.figures.losses_compared import draw_losses
-from analysis.loss_trials import SCENE_METRICS, metric_title, tabulate_trials
+from analysis.gain_words import metric_title
+from analysis.loss_trials import SCENE_METRICS, tabulate_trials
 from analysis.losses_compared import compare_losses, tabulate_endings, tabulate_points
 from analysis.losses_described import describe_losses, loss_titles
 from analysis.number_words import counted, short

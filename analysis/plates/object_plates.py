@@ -9,7 +9,7 @@ from analysis.configuration_words import loss_title
 from analysis.confirmation import ConfirmedTrial
 from analysis.confirmed_search import confirmed_trials
 from analysis.figures.missed_objects import draw_missed
-from analysis.loss_trials import metric_title
+from analysis.gain_words import metric_title
 from analysis.missed_described import describe_missed
 from analysis.missed_objects import CountedNetwork, average_over_seeds, same_objects, tabulate_missed
 from analysis.number_words import counted, listed, short

@@ -6,7 +6,8 @@ import pandas as pd
 
 from analysis.configuration_words import loss_title
 from analysis.figures.trade_off import draw_trade_off
-from analysis.loss_trials import ending_of, metric_title
+from analysis.gain_words import metric_title
+from analysis.loss_trials import ending_of
 from analysis.number_words import counted, short
 from analysis.plates.plate import Plate, Unavailable
 from analysis.recorded_search import RecordedSearch

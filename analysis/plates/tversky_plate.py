@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.figures.tversky_landscape import draw_tversky
-from analysis.loss_trials import metric_title
+from analysis.gain_words import metric_title
 from analysis.number_words import counted, short
 from analysis.plates.plate import Plate, Unavailable
 from analysis.recorded_search import RecordedSearch

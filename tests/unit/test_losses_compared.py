@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.loss_trials import ending_of, metric_title, shortest_length, tabulate_trials
+from analysis.loss_trials import ending_of, shortest_length, tabulate_trials
 from analysis.losses_compared import (
     chances_of_best,
     compare_classes,
@@ -121,12 +121,6 @@ class TestTrials:
 
     def test_no_trial(self, made_search):
         assert len(tabulate_trials(made_search([]))) == 0
-
-    def test_words_of_metrics(self):
-        names = ("miou", "thing_miou", "worst_class_iou", "iou/person", "recall/bike")
-        assert [metric_title(name) for name in names] == [
-            "mIoU", "thing mIoU", "worst class IoU", "IoU of person", "recall of bike",
-        ]  # fmt: skip
 
 
 class TestExpected:
