@@ -117,7 +117,8 @@ def made_trial(
         loss |= dict(zip(("alpha", "beta", "gamma"), generator.uniform(0.2, 1.0, 3).tolist(), strict=True))
     trial_id = f"t{number:04d}" if source is None else f"{source.card.trial_id}-s{number}"
     config = source.card.config if source else trial_config(loss)
-    params = {f"loss.{key}": value for key, value in config["loss"].items() if value is not None}
+    searched = ("name", "alpha", "beta", "gamma", "focal_gamma")
+    params = {f"loss.{key}": config["loss"][key] for key in searched if config["loss"][key] is not None}
     card = TrialCard(trial_id, number, params, config, number < 15, 1_000_000, source.card.trial_id if source else "")
     recall = float(generator.uniform(0.1, 0.9))
     dev = counts(ImageCounts, DEV_IMAGES, recall, generator)

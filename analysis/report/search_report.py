@@ -8,6 +8,7 @@ from typing import Final
 
 from analysis.compared_pair import compared_pair
 from analysis.compared_side import NothingToCompare
+from analysis.configuration_words import configuration_words
 from analysis.method import method_paragraph
 from analysis.number_words import counted
 from analysis.paper_table import paper_table
@@ -91,7 +92,7 @@ def _trial_section(search: RecordedSearch, place: int, trial: RecordedTrial) -> 
     rank = "The best trial on dev" if place == 1 else f"Number {place} on dev"
     return Section(
         f"trial-{trial.trial_id}",
-        f"{rank}: {trial.trial_id}, {trial.label}",
+        f"{rank}: {trial.trial_id}, {configuration_words(trial.config)}",
         f"{trial.state.capitalize()} after {counted(trial.epochs, 'epoch')}; MLflow run {trial.run_id}.",
         gather(trial_plates(trial, search.classes)),
     )
