@@ -100,8 +100,8 @@ def tabulate_missed(networks: Sequence[CountedNetwork], min_pixels: int) -> pd.D
         min_pixels: Smaller objects are none.
 
     Returns:
-        Columns `MISSED_COLUMNS`, networks in order, each with the groups in order. by: all, class or size (pixels, all
-        things pooled); miss_rate: missed of objects, NaN where there are none; low, high: Wilson's 95 %; the ends of
+        Columns `MISSED_COLUMNS`, networks in order, each with the groups in order, without the largest sizes that
+        nothing has. by: all, class or size (pixels, all things pooled); miss_rate: missed of objects, NaN where there are none; low, high: Wilson's 95 %; the ends of
         false alarms: the value itself, as one network has no spread.
     """
     rows = [
@@ -109,7 +109,16 @@ def tabulate_missed(networks: Sequence[CountedNetwork], min_pixels: int) -> pd.D
         for network in networks
         for cells in _cells(network.counts, min_pixels)
     ]
-    return pd.DataFrame(rows, columns=MISSED_COLUMNS)
+    return _without_empty_tail(pd.DataFrame(rows, columns=MISSED_COLUMNS))
+
+
+def _without_empty_tail(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the largest sizes of which no network has an object or a false alarm: they would be empty rows."""
+    sizes = frame[frame["by"] == "size"]
+    counted = sizes.groupby("group", sort=False)[["objects", "false_alarms"]].sum().sum(axis=1)
+    used = np.flatnonzero(counted.to_numpy())
+    tail = counted.index[used[-1] + 1 if len(used) else 1 :]
+    return frame[~((frame["by"] == "size") & frame["group"].isin(tail))].reset_index(drop=True)
 
 
 def _cells(counts: ImageCounts, min_pixels: int) -> Iterator[list[object]]:

@@ -38,10 +38,18 @@ def test_bins_begin_where_objects_do():
 
 def test_a_class_or_bin_without_objects_has_no_miss_rate():
     frame = tabulate_missed([network("dice", 3)], 4)
-    empty = frame[frame["group"] == "64-255"].iloc[0]
+    empty = frame[frame["group"] == "4-15"].iloc[0]
     assert empty["objects"] == 0
     assert math.isnan(empty["miss_rate"])
     assert math.isnan(empty["low"])
+
+
+def test_the_largest_sizes_that_nothing_has_are_left_out():
+    """An object or a false alarm of any network keeps a size, and all below it."""
+    frame = tabulate_missed([network("dice", 3), network("tversky", 3, size=4)], 4)
+    assert frame.loc[frame["by"] == "size", "group"].tolist() == 2 * ["4-15", "16-63", "64-255", "256-1023"]
+    nothing = tabulate_missed([network("dice", 0, objects=0)], 4)
+    assert nothing.loc[nothing["by"] == "size", "group"].tolist() == ["4-15"]
 
 
 def test_seeds_are_averaged_with_their_range():
@@ -54,7 +62,7 @@ def test_seeds_are_averaged_with_their_range():
     assert (row["miss_rate"], row["low"], row["high"]) == pytest.approx((0.5, 0.25, 0.85))
     ends = ("false_alarms_per_image", "false_alarms_low", "false_alarms_high")
     assert tuple(row[name] for name in ends) == pytest.approx((1.25, 0.5, 2.0))
-    assert list(rows["by"]) == ["all", "class"] + ["size"] * 7
+    assert list(rows["by"]) == ["all", "class"] + ["size"] * 5
 
 
 def test_only_the_same_objects_are_compared():
