@@ -209,9 +209,9 @@ class _Session:
         self._children[card.trial_id] = run
         self._written.runs += 1
         # At once, not at the end: a report of a running search reads it.
-        self._tracker.upload(
-            run, {CONFIG_FILE: TrialRecord(self._folder, card.trial_id).folder.read(CONFIG_FILE) or b""}
-        )
+        config = TrialRecord(self._folder, card.trial_id).folder.read(CONFIG_FILE)
+        if config is not None:
+            self._tracker.upload(run, {CONFIG_FILE: config})
         return run
 
     def _open_parent(self, start_ms: int) -> TrackedRun:

@@ -255,10 +255,12 @@ def test_the_files_of_the_best_epoch_are_artifacts(place):
     assert (place.root / "mlartifacts").is_dir()
 
 
-def test_an_unfinished_trial_has_no_artifacts_yet(place):
+def test_an_unfinished_trial_has_its_config_alone(place):
+    """A report of a running search reads it."""
     place.write(trial())
     place.projection().project(trial())
-    assert place.artifacts_of("t0000") == set()
+    assert place.artifacts_of("t0000") == {"config.json"}
+    assert json.loads(place.artifact("t0000", "config.json"))["config"] == CONFIG
 
 
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "log_artifacts", "set_terminated"])

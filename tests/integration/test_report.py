@@ -1,6 +1,7 @@
 """The report of a real search, confirmed and recorded in a real MLflow store, as its user gets it."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -161,6 +162,17 @@ def test_an_interrupted_search_without_weights_still_has_a_report(place, tmp_pat
     assert "aerosweep confirm" in text
     assert "weights" in text
     assert "defect" not in text
+
+
+def test_the_notebook_runs_on_another_search(uri):
+    notebook = json.loads((Path(__file__).parents[2] / "docs" / "report.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code = "\n".join(line for line in "\n".join(cells).splitlines() if not line.startswith("%"))
+    code = code.replace('"sqlite:///../runs/mlflow.db"', repr(uri)).replace('"smoke"', '"small"')
+    names = {}
+    exec(compile(code, "report.ipynb", "exec"), names)
+    assert names["plate"].key.startswith("matrix_difference")
+    assert names["trial"].trial_id == names["search"].ranked[0].trial_id
 
 
 @pytest.mark.parametrize(
