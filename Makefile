@@ -19,8 +19,10 @@ install: $(INSTALLED)
 smoke: $(INSTALLED)
 	$(BIN)/aerosweep search examples/smoke.yaml --output runs --set name=smoke-$$(date +%Y%m%d-%H%M%S)
 
+# What needs no Ray runs on all cores; the rest starts clusters, servers and browsers of its own, one at a time.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/reference tests/property
+	$(BIN)/python -m pytest tests/integration tests/browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

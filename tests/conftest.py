@@ -1,5 +1,8 @@
 """What tests share: small image sets on disk and in memory."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +84,38 @@ def synthetic_cache_dir(tmp_path_factory):
 def synthetic_data(synthetic_config, synthetic_cache_dir):
     """The smallest synthetic set, opened."""
     return open_trial_data(synthetic_config, synthetic_cache_dir)
+
+
+SMALLER_SMOKE = {
+    "dataset.images": "40",
+    "dataset.scenes": "20",
+    "dataset.size": "64x64",
+    "space.data.crops_per_image": "1",
+    "space.data.batch_size": "4",
+    "budget.trials": "5",
+    "budget.max_epochs": "2",
+    "scheduler.grace_epochs": "1",
+    "confirm.best_of_each_loss": "false",
+    "confirm.top": "2",
+    "confirm.seeds": "2",
+    "report.top": "2",
+}
+"""What makes of `examples/smoke.yaml` a search of seconds: five trials of three losses, two of them confirmed."""
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """A folder in which a small smoke search ran as its user runs it, confirmation and report included.
+
+    `runs/smoke` is the search, `runs/mlflow.db` the store, `printed` what it said.
+    """
+    place = tmp_path_factory.mktemp("smoke")
+    config = Path(__file__).parents[1] / "examples" / "smoke.yaml"
+    overrides = SMALLER_SMOKE | {"resources.cache_dir": str(place / "cache")}
+    options = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "aerosweep", "search", str(config), "--output", "runs", *options]
+    environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, cwd=place, env=environment)
+    (place / "printed").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place

@@ -14,37 +14,14 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-SMOKE = Path(__file__).parents[2] / "examples" / "smoke.yaml"
-SMALLER = {
-    "name": "smoke",
-    "dataset.images": "40",
-    "dataset.scenes": "20",
-    "dataset.size": "64x64",
-    "budget.trials": "3",
-    "budget.max_epochs": "2",
-    "scheduler.grace_epochs": "1",
-    "confirm.after_search": "false",
-    "space.data.crops_per_image": "1",
-    "space.data.batch_size": "4",
-    "report.top": "1",
-}
 SECONDS = 60_000
 """A page of the UI may take this many milliseconds on a busy machine."""
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The folder of a smoke search of three trials, with its report."""
-    folder = tmp_path_factory.mktemp("smoke")
-    overrides = [word for key, value in SMALLER.items() for word in ("--set", f"{key}={value}")]
-    cache = ["--set", f"resources.cache_dir={folder}/cache"]
-    command = [sys.executable, "-m", "aerosweep", "search", str(SMOKE), "--output", str(folder / "runs")]
-    environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
-    done = subprocess.run(
-        [*command, *overrides, *cache], capture_output=True, text=True, timeout=500, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "runs"
+def runs(smoke):
+    """The folder of the searches, and of the store."""
+    return smoke / "runs"
 
 
 def serve(command, log):
@@ -123,7 +100,7 @@ def test_the_report_opens_inside_the_ui(mlflow_ui, page):
     page.get_by_text("report", exact=True).first.click()
     page.get_by_text("report.html").first.click()
     report = page.frame_locator("iframe").first
-    expect(report.locator("h1")).to_have_text("smoke: 3 trials", timeout=SECONDS)
+    expect(report.locator("h1")).to_have_text("smoke: 5 trials", timeout=SECONDS)
     images = report.locator("figure img:visible")
     assert images.count() >= 10
     assert images.first.evaluate("image => image.naturalWidth") > 100

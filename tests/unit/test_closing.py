@@ -84,8 +84,9 @@ def test_nothing_is_said_of_confirming_one_trial_or_what_will_be_confirmed_anywa
 
 def test_an_interrupted_search_says_how_to_go_on():
     outcome = Outcome([trial(0), trial(1, None)], interrupted="SIGINT", signal=2, resume_needed=True)
-    assert closing_lines(outcome, config(), ["/venv/bin/aerosweep", "search", "my search.yaml"])[-2:] == [
+    assert closing_lines(outcome, config(), ["/venv/bin/aerosweep", "search", "my search.yaml"])[-3:] == [
         "stopped early (SIGINT) with 1 of 8 trials ended",
+        "report       aerosweep report /runs/small",
         "continue     aerosweep search 'my search.yaml' --resume",
     ]
 
