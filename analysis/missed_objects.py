@@ -101,8 +101,8 @@ def tabulate_missed(networks: Sequence[CountedNetwork], min_pixels: int) -> pd.D
 
     Returns:
         Columns `MISSED_COLUMNS`, networks in order, each with the groups in order, without the largest sizes that
-        nothing has. by: all, class or size (pixels, all things pooled); miss_rate: missed of objects, NaN where there are none; low, high: Wilson's 95 %; the ends of
-        false alarms: the value itself, as one network has no spread.
+        nothing has. by: all, class or size (pixels, all things pooled); miss_rate: missed of objects, NaN where there
+        are none; low, high: Wilson's 95 %; the ends of false alarms: the value itself, as one network has no spread.
     """
     rows = [
         [network.loss, network.trial_id, network.run_id, 1, network.epochs, *cells]
