@@ -18,6 +18,13 @@ from trainable.trial_data import open_trial_data
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def keep_denormals():
+    """A trial sets its process to flush denormals; hypothesis refuses to draw floats in a process that does."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 class ArrayCache:
     """The interface of `trainable.image_cache.ImageCache` over arrays that a test gives; read-only, as the maps are."""
 
