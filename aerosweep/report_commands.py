@@ -36,13 +36,13 @@ class Recorded:
         uri: The tracking URI.
         search: Its id or name there.
         folder: Of the report.
-        command: What SEARCH is in a command line, for the commands that the report names.
+        search_folder: Of the search, for the commands that the report names; None where MLflow alone knows it.
     """
 
     uri: str
     search: str
     folder: Path
-    command: str
+    search_folder: str | None = None
 
 
 def find_recorded(search: str, tracking_uri: str | None, output: Path | None) -> Recorded:
@@ -59,13 +59,11 @@ def find_recorded(search: str, tracking_uri: str | None, output: Path | None) ->
     if "://" in search or Path(search).exists():
         from search.config_file import load_recorded_config
 
-        return recorded_by(load_recorded_config(search, [], None), search, tracking_uri, output)
-    return Recorded(tracking_uri or _usual_uri(), search, output or Path(f"report-{search}"), search)
+        return recorded_by(load_recorded_config(search, [], None), tracking_uri, output)
+    return Recorded(tracking_uri or _usual_uri(), search, output or Path(f"report-{search}"))
 
 
-def recorded_by(
-    config: "SearchConfig", search: str, tracking_uri: str | None = None, output: Path | None = None
-) -> Recorded:
+def recorded_by(config: "SearchConfig", tracking_uri: str | None = None, output: Path | None = None) -> Recorded:
     """Where the search of a config is recorded.
 
     Raises:
@@ -81,7 +79,7 @@ def recorded_by(
         raise InputError(f"a report needs a recorded search in {config.folder}", "none there", "Run the search first")
     uri = tracking_uri or uri_of(config.tracking, config.storage)[0]
     folder = Path(f"report-{config.name}") if "://" in config.folder else Path(config.folder) / "report"
-    return Recorded(uri, meta.search_id, output or folder, search)
+    return Recorded(uri, meta.search_id, output or folder, config.folder)
 
 
 def _usual_uri() -> str:
@@ -124,7 +122,7 @@ def report_search(
     search = read_search(recorded.uri, recorded.search)
     with ImageProgress("decoding", console, say) as on_decode:
         data, why_no_data = open_data(search, dataset_root, on_decode)
-    document = compose_search_report(search, data, why_no_data, top=top, name=recorded.command)
+    document = compose_search_report(search, data, why_no_data, top=top, folder=recorded.search_folder)
     with ImageProgress("drawing figures", console) as on_draw:
         page = write_report(document, recorded.folder, image_format.value, on_draw)
     if problem := attach_report(recorded.uri, search.run_id, page):
@@ -145,7 +143,7 @@ def report_at_the_end(config: "SearchConfig", console: Console, say: Callable[[s
     command = report_command(config.folder)
     try:
         page = report_search(
-            recorded_by(config, config.folder),
+            recorded_by(config),
             top=config.report.top,
             image_format=ImageFormat(config.report.format),
             dataset_root=None,

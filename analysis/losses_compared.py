@@ -175,7 +175,7 @@ def compare_classes(trials: pd.DataFrame, things: Sequence[str]) -> pd.DataFrame
 
     Returns:
         The columns of `tabulate_expected`, with class, thing (bool) and epochs before them, and trial_ids and run_ids
-        (of the trials that it was computed of, with blanks between). Things come first, classes that do not occur not
+        (of the trials that it was computed of, semicolon-joined). Things come first, classes that do not occur not
         at all, and losses without a full-length trial that has counts not either.
     """
     full = trials[(trials["ending"] == "full") & trials["miou"].notna()]

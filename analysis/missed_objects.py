@@ -148,7 +148,7 @@ def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         frame: As of `tabulate_missed`, where networks of a trial are those of its seeds.
 
     Returns:
-        The same columns. seeds: how many; run_id: of all seeds, with spaces between; missed, miss_rate, false_alarms
+        The same columns. seeds: how many; run_id: of all seeds, semicolon-joined; missed, miss_rate, false_alarms
         and false_alarms_per_image: means; low, high and the ends of false alarms: the least and the greatest seed.
     """
     keys = ["loss", "trial_id", "by", "group"]

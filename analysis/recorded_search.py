@@ -191,6 +191,12 @@ class RecordedSearch:
     started_ms: int = 0
     problems: tuple[str, ...] = ()
 
+    @property
+    def folder(self) -> str | None:
+        """Where its record was when it last ran: a path or a URL; None where that is not known."""
+        storage = self.settings.get("storage")
+        return f"{storage.rstrip('/')}/{self.name}" if storage else None
+
     @cached_property
     def ranked(self) -> list[RecordedTrial]:
         """Trials that ended and came to something, the best by the first objective on dev first."""

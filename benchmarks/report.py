@@ -72,9 +72,7 @@ def measure(folder: Path, trials: int) -> list[Row]:
     """Seconds of each part and of all."""
     seconds: dict[str, float] = {}
     search = timed(seconds, "read", lambda: read_search(f"sqlite:///{folder}/mlflow.db", "made-up"))
-    document = timed(
-        seconds, "compose", lambda: compose_search_report(search, None, "none here", top=3, name="made-up")
-    )
+    document = timed(seconds, "compose", lambda: compose_search_report(search, None, "none here", top=3))
     timed(seconds, "draw and write", lambda: write_report(document, folder / "report", "png"))
     print(", ".join(f"{part} {value:.1f} s" for part, value in seconds.items()))
     case = f"report of {trials} trials, peer: the limit, s"

@@ -160,7 +160,6 @@ class CaseTrials:
 
     def _difference_heading(self, row: int, labels: Sequence[int]) -> str:
         names = self.counts.class_names
-        names = self.counts.class_names
         of_class = [
             f"{number} {names[label] if number == 1 else objects_of(names[label])}"
             for label, number in sorted(Counter(labels).items())

@@ -78,7 +78,7 @@ def _distribution(
     if not any(labelled.values()):
         raise Unavailable(
             "No class distribution: no pixel of the set has a class, all are ignored. Check the classes and the "
-            "ignored values of its description with `aerosweep check`."
+            "ignored values of its description with `aerosweep data check`."
         )
     kept = {split: members for split, members in rows.items() if labelled[split]}
     empty = [split for split in rows if not labelled[split]]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.mask_statistics import MaskStatistics, count_cached_masks, count_masks
+from analysis.number_words import sentence
 from analysis.plates.data_plates import data_plates
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.gather import gather
@@ -33,7 +34,7 @@ def missing_data_section(why: str) -> Section:
     Args:
         why: Without a full stop.
     """
-    return Section(_KEY, _TITLE, _INTRO, [MissingPlate("Figures of the images", f"{why}.")])
+    return Section(_KEY, _TITLE, _INTRO, [MissingPlate("Figures of the images", sentence(why))])
 
 
 def compose_dataset_report(config: DatasetConfig, cache_dir: Path, on_progress: Progress | None = None) -> Document:

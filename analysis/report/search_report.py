@@ -1,5 +1,6 @@
 """The report of a search: what stands where."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ _STATES: Final = ("completed", "pruned", "diverged", "failed", "interrupted", "r
 
 
 def compose_search_report(
-    search: RecordedSearch, data: TrialData | None, why_no_data: str, *, top: int, name: str
+    search: RecordedSearch, data: TrialData | None, why_no_data: str, *, top: int, folder: str | None = None
 ) -> Document:
     """Arrange all that a search says; what cannot be made leaves a place that says why.
 
@@ -41,10 +42,10 @@ def compose_search_report(
         data: Its images, or None.
         why_no_data: The reason for that, without a full stop.
         top: How many of the best trials are shown one by one.
-        name: What the search is called in a command line.
+        folder: Of the search, where it is known better than MLflow knows it.
     """
     found = findings(search)
-    command, why = _next_command(search, name)
+    command, why = _next_command(search, folder or search.folder)
     return Document(
         title=f"{search.name}: {counted(len(search.trials), 'trial')}",
         facts=_facts(search, data),
@@ -121,12 +122,12 @@ def _unavailable(why: str) -> Plate:
     raise Unavailable(why)
 
 
-def _next_command(search: RecordedSearch, name: str) -> tuple[str | None, str]:
-    """What to run next, and why."""
-    if search.runs or len(search.ranked) < 2:
+def _next_command(search: RecordedSearch, folder: str | None) -> tuple[str | None, str]:
+    """What to run next, and why; nothing where it has been run, or the folder is not known."""
+    if search.runs or len(search.ranked) < 2 or folder is None:
         return None, ""
     why = "trains the best configurations again from fresh seeds and measures each once on val: whether a gain is real"
-    return f"aerosweep confirm {name}", why
+    return f"aerosweep confirm {shlex.quote(folder)}", why
 
 
 def _facts(search: RecordedSearch, data: TrialData | None) -> list[tuple[str, str]]:

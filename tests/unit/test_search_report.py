@@ -15,7 +15,7 @@ DICE = {"name": "dice"}
 
 
 def compose(search, data=None, why="the images are elsewhere", top=2):
-    return compose_search_report(search, data, why, top=top, name="runs/made")
+    return compose_search_report(search, data, why, top=top, folder="runs/made")
 
 
 def plates_of(document):
@@ -46,7 +46,7 @@ def test_a_confirmed_search_has_all_that_needs_no_images(confirmed_losses):
     assert document.command is None
     assert document.table is not None
     gone = missing(document)
-    assert "the images are elsewhere." in gone["Figures of the images"]
+    assert "The images are elsewhere." in gone["Figures of the images"]
     assert not {title for title in gone if "dev images" not in title.lower()} & {"Losses compared", "Scores by scene"}
     assert any("no evidence about losses" in note for note in document.notes)
 
@@ -58,6 +58,12 @@ def test_an_unconfirmed_search_names_the_command(searched_losses):
     assert all(statement.verdict is None for statement in document.statements)
     facts = dict(document.facts)
     assert facts["Trials"] == "12 of 12 (7 completed, 2 pruned, 1 diverged, 1 failed, 1 running), 6 epochs at most"
+
+
+def test_the_command_of_a_search_that_was_found_by_name_has_the_recorded_folder(searched_losses):
+    recorded = replace(searched_losses, settings={"storage": "/data/my runs/"})
+    assert compose_search_report(recorded, None, "x", top=1).command == "aerosweep confirm '/data/my runs/made'"
+    assert compose_search_report(searched_losses, None, "x", top=1).command is None
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])
