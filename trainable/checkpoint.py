@@ -1,16 +1,14 @@
 """Checkpoints: the training state as bytes, never unpickled, named by epoch, the last two kept."""
 
 import io
-import logging
 import pickle
 import zipfile
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
 
 from trainable.storage import Storage
-
-logger = logging.getLogger(__name__)
 
 _FORMAT: Final = 1
 _KEPT: Final = 2
@@ -31,11 +29,12 @@ class Checkpoints:
         """Write the state after `epoch`."""
         self._folder.write(_name(epoch), to_bytes({"format": _FORMAT, "epoch": epoch, "state": state}))
 
-    def load_newest(self, up_to: int) -> tuple[int, dict[str, Any]] | None:
-        """The newest whole checkpoint of epoch `up_to` or earlier; damaged ones are named in the log and passed over.
+    def load_newest(self, up_to: int, refuse: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
+        """The newest whole checkpoint of epoch `up_to` or earlier; damaged ones are passed over.
 
         Args:
             up_to: The last durable epoch: a checkpoint beyond it has no record and does not count.
+            refuse: Called with the name of each damaged one and what is wrong with it.
 
         Returns:
             The epoch and the state, or None where there is none.
@@ -43,14 +42,10 @@ class Checkpoints:
         for epoch in sorted(self._epochs(), reverse=True):
             if epoch > up_to:
                 continue
-            loaded = self._load(epoch)
+            loaded = self._load(epoch, refuse)
             if loaded is not None:
                 return epoch, loaded
         return None
-
-    def delete_unfinished(self) -> None:
-        """Delete what a start of the trial that was killed has left half-written."""
-        self._folder.delete_unfinished("checkpoints")
 
     def prune(self, newest: int) -> None:
         """Delete all but those of epoch `newest` and of the one before it.
@@ -72,14 +67,14 @@ class Checkpoints:
         stems = (name.removesuffix(".pt") for name in self._folder.names("checkpoints"))
         return sorted(int(stem) for stem in stems if stem.isdigit())
 
-    def _load(self, epoch: int) -> dict[str, Any] | None:
+    def _load(self, epoch: int, refuse: Callable[[str], None]) -> dict[str, Any] | None:
         data = self._folder.read(_name(epoch))
         if data is None:
             return None
         try:
             return _state(from_bytes(data), epoch)
         except Exception as error:  # whatever a damaged file makes the reader raise
-            logger.warning("checkpoint %s/%s is damaged and passed over: %s", self._folder.url, _name(epoch), error)
+            refuse(f"checkpoint {self._folder.url}/{_name(epoch)} is damaged and passed over: {error}")
             return None
 
 

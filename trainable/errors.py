@@ -1,5 +1,7 @@
 """The error for a user's mistake: its message states the rule, the value and the remedy."""
 
+from trainable.redaction import redacted
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: a config, a file, a folder.
@@ -13,7 +15,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, rule: str, value: object, remedy: str) -> None:
-        super().__init__(f"{rule}; got {value}. {remedy}.")
+        super().__init__(redacted(f"{rule}; got {value}. {remedy}."))
         self.rule = rule
         self.value = value
         self.remedy = remedy
@@ -21,3 +23,10 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, object, str]]:
         """Keep the three parts when the error crosses a process boundary."""
         return type(self), (self.rule, self.value, self.remedy)
+
+
+class SearchFaultError(InputError):
+    """A fault that is no single trial's: its storage is full or out of reach, its data have changed.
+
+    The search stops, no trial is marked as failed for it, and a resume continues.
+    """

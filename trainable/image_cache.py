@@ -22,7 +22,7 @@ from trainable.image_set import IGNORED, ImageSet, Sample
 from trainable.mask_encoding import UNDECODABLE, decode_image, decode_pair
 from trainable.objects import Objects, find_objects
 
-FORMAT_VERSION: Final = 2
+_FORMAT_VERSION: Final = 3
 """Part of the key: a change of the layout below makes old caches invisible."""
 
 _SPARE_BYTES: Final = 256 * 2**20
@@ -41,10 +41,11 @@ class ImageCache:
         folder: A folder that `open_cache` built.
 
     Attributes:
-        fingerprint: Hash of all image and mask bytes and of the encoding: the same data on two machines has the
-            same fingerprint.
+        fingerprint: Hash of all image and mask bytes, of scenes, splits, classes and the encoding: the same data on
+            two machines have the same fingerprint.
         pixel_counts: int64 (samples x classes), valid pixels of each class in each image.
         shapes: int64 (samples x 2), height and width.
+        digests: uint8 (samples x 16), hashes of the bytes of each image and its mask.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +54,7 @@ class ImageCache:
         self.fingerprint: str = meta["fingerprint"]
         self.shapes: NDArray[np.int64] = np.load(folder / "shapes.npy", allow_pickle=False)
         self.pixel_counts: NDArray[np.int64] = np.load(folder / "pixel_counts.npy", allow_pickle=False)
+        self.digests: NDArray[np.uint8] = np.load(folder / "digests.npy", allow_pickle=False)
         self._offsets = _starts(self.shapes.prod(axis=1))
         self._images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="r")
         self._masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
@@ -112,7 +114,7 @@ def open_cache(image_set: ImageSet, cache_dir: Path, on_progress: Progress | Non
 
 def cache_key(image_set: ImageSet) -> str:
     """16 hex digits that change with any file's path, size or time of change, the classes or the encoding."""
-    digest = hashlib.blake2b(_describe(image_set).encode(), digest_size=8)
+    digest = hashlib.blake2b(f"{_FORMAT_VERSION}{_describe(image_set)}".encode(), digest_size=8)
     for sample in image_set:
         for path in (sample.image, sample.mask):
             status = path.stat()
@@ -124,7 +126,8 @@ def _describe(image_set: ImageSet) -> str:
     classes = [asdict(entry) for entry in image_set.classes]
     encoding = [image_set.encoding.kind, sorted(image_set.encoding.ids.items()),
                 sorted(image_set.encoding.colors.items())]  # fmt: skip
-    return json.dumps([FORMAT_VERSION, [sample.id for sample in image_set], classes, encoding])
+    samples = [(sample.id, sample.scene, sample.split) for sample in image_set]
+    return json.dumps([samples, classes, encoding])
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,10 @@ def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
     _require_space(folder.parent, _BYTES_PER_PIXEL * int(shapes.prod(axis=1).sum()))
     temporary.mkdir()
     try:
-        meta, counts, objects = _write_maps(image_set, shapes, temporary, on_progress)
-        np.save(temporary / "shapes.npy", shapes)
-        np.save(temporary / "pixel_counts.npy", counts)
-        np.save(temporary / "objects.npy", objects)
+        tables = _write_maps(image_set, shapes, temporary, on_progress)
+        for name, table in {"shapes": shapes, **tables}.items():
+            np.save(temporary / f"{name}.npy", table)
+        meta = {"fingerprint": _fingerprint(image_set, tables["digests"]), "samples": len(image_set)}
         (temporary / "meta.json").write_text(json.dumps(meta))
         if folder.exists():
             shutil.rmtree(folder)
@@ -159,10 +162,11 @@ def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
 
 def _write_maps(
     image_set: ImageSet, shapes: NDArray[np.int64], folder: Path, on_progress: Progress
-) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.int64]]:
+) -> dict[str, NDArray[Any]]:
+    """Write pixels, labels and objects; what is left are tables with a row a sample, or a row an object."""
     counts = np.zeros((len(image_set), len(image_set.classes)), dtype=np.int64)
     objects = [np.zeros((0, 3), dtype=np.int64)]
-    digest = hashlib.blake2b(_describe(image_set).encode(), digest_size=16)
+    digests = np.zeros((len(image_set), 16), dtype=np.uint8)
     with (
         (folder / "images.u8").open("wb") as images,
         (folder / "masks.u8").open("wb") as masks,
@@ -170,20 +174,27 @@ def _write_maps(
     ):
         for index, item in enumerate(_decode_all(image_set)):
             if item.image.shape[:2] != tuple(shapes[index]):
-                raise ValueError(f"{image_set.samples[index].image} changed while it was read")
+                changed = image_set.samples[index].image
+                raise InputError("an image must not change while it is read", changed, "Start again when it is whole")
             images.write(item.image.tobytes())
             masks.write(item.mask.tobytes())
             object_pixels.write(item.objects.pixels.tobytes())
             counts[index] = np.bincount(item.mask.ravel(), minlength=IGNORED + 1)[: counts.shape[1]]
             labels, sizes = item.objects.labels, item.objects.sizes
             objects.append(np.stack([np.full_like(labels, index), labels, sizes], axis=1))
-            digest.update(item.digest)
+            digests[index] = np.frombuffer(item.digest, dtype=np.uint8)
             on_progress(index + 1, len(image_set))
         for file in (images, masks, object_pixels):
             # Before the rename: after a power cut the name must not stand for empty maps.
             file.flush()
             os.fsync(file.fileno())
-    return {"fingerprint": digest.hexdigest(), "samples": len(image_set)}, counts, np.concatenate(objects)
+    return {"pixel_counts": counts, "objects": np.concatenate(objects), "digests": digests}
+
+
+def _fingerprint(image_set: ImageSet, digests: NDArray[np.uint8]) -> str:
+    digest = hashlib.blake2b(_describe(image_set).encode(), digest_size=16)
+    digest.update(digests.tobytes())
+    return digest.hexdigest()
 
 
 def _decode_all(image_set: ImageSet) -> Iterator[_Decoded]:

@@ -8,6 +8,9 @@ Every loss is called as `loss(logits_NCHW, target_NHW)` and returns a float32 sc
 
 Ignored pixels add nothing anywhere; a batch of nothing else gives 0 with zero gradient. No loss makes the host wait for
 the device. Shapes: N images, C classes, H rows, W columns.
+
+A batch's loss is not the mean of its parts' losses, but each loss here is a function of statistics that add up over
+parts: `loss(logits, target)` is `loss.loss_from_statistics(loss.statistics(logits, target))`.
 """
 
 import math
@@ -70,14 +73,25 @@ class PixelLoss(nn.Module):
         Raises:
             ValueError: If a shape, a dtype, the number of weights or (on the CPU) a label is wrong.
         """
+        return self.loss_from_statistics(self.statistics(logits_NCHW, target_NHW))
+
+    def statistics(self, logits_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
+        """Compute what adds up over the parts of a batch: the sum of the pixels' losses and the number of valid pixels.
+
+        Returns:
+            (2,), float32, differentiable by the logits.
+
+        Raises:
+            ValueError: As `forward`.
+        """
         check_shapes(logits_NCHW, target_NHW)
         self.check_number_of_weights(logits_NCHW.shape[1])
         labels = split_ignored(target_NHW, logits_NCHW.shape[1], self.ignore_index)
         with torch.autocast(logits_NCHW.device.type, enabled=False):
-            return self.loss_from_log_p(at_labels(logits_NCHW.float().log_softmax(dim=1), labels), labels)
+            return self.statistics_from_log_p(at_labels(logits_NCHW.float().log_softmax(dim=1), labels), labels)
 
-    def loss_from_log_p(self, log_p_NHW: Tensor, labels: Labels) -> Tensor:
-        """Compute the loss of log p_t, float32, differentiable by it.
+    def statistics_from_log_p(self, log_p_NHW: Tensor, labels: Labels) -> Tensor:
+        """Compute the statistics of log p_t, float32, differentiable by it.
 
         Args:
             log_p_NHW: Logarithm of the probability of each pixel's label (`at_labels` of a log-softmax).
@@ -85,8 +99,15 @@ class PixelLoss(nn.Module):
         """
         loss_NHW = self._pixel_losses(log_p_NHW, labels.label)
         if labels.valid is None:
-            return loss_NHW.sum() / max(loss_NHW.numel(), 1)
-        return torch.where(labels.valid, loss_NHW, 0.0).sum() / labels.valid.sum().clamp(min=1)
+            return torch.stack((loss_NHW.sum(), loss_NHW.new_full((), loss_NHW.numel())))
+        valid = labels.valid.sum().to(loss_NHW.dtype)
+        return torch.stack((torch.where(labels.valid, loss_NHW, 0.0).sum(), valid))
+
+    def loss_from_statistics(self, statistics: Tensor) -> Tensor:
+        """Compute the loss of statistics, (2,), differentiable by them."""
+        total, valid = statistics
+        loss: Tensor = total / valid.clamp(min=1)
+        return loss
 
     def _pixel_losses(self, log_p_NHW: Tensor, label_NHW: Tensor) -> Tensor:
         loss_NHW = -log_p_NHW
@@ -214,6 +235,18 @@ class RegionLoss(nn.Module):
         """Count a batch or a part of one; see `trainable.soft_counts.soft_counts`."""
         return soft_counts(logits_NCHW, target_NHW, self.ignore_index)
 
+    def statistics(self, logits_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
+        """Compute what adds up over the parts of a batch: the soft counts, (3, C), float32.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        return torch.stack(self.soft_counts(logits_NCHW, target_NHW))
+
+    def loss_from_statistics(self, statistics: Tensor) -> Tensor:
+        """Compute the loss of statistics, (3, C), differentiable by them."""
+        return self.loss_from_counts(SoftCounts(*statistics))
+
     def loss_from_counts(self, counts: SoftCounts) -> Tensor:
         """Compute the loss of counts, differentiable by them; see `tversky_loss_from_counts`."""
         return tversky_loss_from_counts(
@@ -339,8 +372,7 @@ class CompoundLoss(nn.Module):
         Raises:
             ValueError: If a shape, a dtype, the number of weights or (on the CPU) a label is wrong.
         """
-        pixel, counts = self.terms(logits_NCHW, target_NHW)
-        return (1 - self.region_weight) * pixel + self.region_weight * self.region.loss_from_counts(counts)
+        return self._combine(*self.terms(logits_NCHW, target_NHW))
 
     def terms(self, logits_NCHW: Tensor, target_NHW: Tensor) -> tuple[Tensor, SoftCounts]:
         """Compute what the terms are made of: the pixel loss and the soft counts, of a batch or a part of one.
@@ -348,13 +380,33 @@ class CompoundLoss(nn.Module):
         Raises:
             ValueError: As `forward`.
         """
+        statistics, counts = self._count(logits_NCHW, target_NHW)
+        return self.pixel.loss_from_statistics(statistics), counts
+
+    def statistics(self, logits_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
+        """Compute what adds up over the parts of a batch: the statistics of both terms, (2 + 3 * C,), float32.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        pixel, counts = self._count(logits_NCHW, target_NHW)
+        return torch.cat((pixel, *counts))
+
+    def loss_from_statistics(self, statistics: Tensor) -> Tensor:
+        """Compute the loss of statistics, (2 + 3 * C,), differentiable by them."""
+        return self._combine(self.pixel.loss_from_statistics(statistics[:2]), SoftCounts(*statistics[2:].view(3, -1)))
+
+    def _combine(self, pixel: Tensor, counts: SoftCounts) -> Tensor:
+        return (1 - self.region_weight) * pixel + self.region_weight * self.region.loss_from_counts(counts)
+
+    def _count(self, logits_NCHW: Tensor, target_NHW: Tensor) -> tuple[Tensor, SoftCounts]:
         check_shapes(logits_NCHW, target_NHW)
         self.pixel.check_number_of_weights(logits_NCHW.shape[1])
         labels = split_ignored(target_NHW, logits_NCHW.shape[1], self.pixel.ignore_index)
         with torch.autocast(logits_NCHW.device.type, enabled=False):
             log_p_NCHW = logits_NCHW.float().log_softmax(dim=1)
             true_log_p_NHW = at_labels(log_p_NCHW, labels)
-            pixel = self.pixel.loss_from_log_p(true_log_p_NHW, labels)
+            pixel = self.pixel.statistics_from_log_p(true_log_p_NHW, labels)
             # exp of the gathered values, and not a second gather: its gradient is a tensor of the logits' size.
             return pixel, count_probabilities(log_p_NCHW.exp(), true_log_p_NHW.exp(), labels)
 

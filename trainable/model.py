@@ -1,8 +1,10 @@
 """The segmentation networks: those of segmentation_models_pytorch by name, and classes of the user's own."""
 
+import difflib
 import inspect
 import pickle
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,10 +12,13 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.user_class import construct, in_one_line, is_reference, load_class
+
+_WEIGHTS: Final = ("imagenet", "none")
 
 ARCHITECTURES: Final[dict[str, Any]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
 """Architecture classes by the name that a config uses."""
@@ -40,7 +45,7 @@ def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
     if is_reference(config.architecture):
         return _create_own(config, num_classes)
     model = _create(config, num_classes)
-    if config.encoder_weights not in ("imagenet", "none"):
+    if config.encoder_weights not in _WEIGHTS:
         _load_encoder(model, Path(config.encoder_weights), config.encoder)
     return model
 
@@ -49,31 +54,57 @@ def check_names(config: ModelConfig) -> None:
     """Check the names of a model config without building anything.
 
     Raises:
-        InputError: An unknown architecture or encoder, a weights file that is not there, or a class of the user's own
+        InputError: An unknown encoder, a weights file that is not there, or a class of the user's own
             that cannot be had or is no module.
     """
     if is_reference(config.architecture):
         _require_module(config.architecture)
         return
-    if config.architecture not in ARCHITECTURES:
-        raise InputError(
-            "model.architecture must be an architecture of segmentation_models_pytorch, or your own as "
-            "package.module:Class",
-            repr(config.architecture),
-            f"Choose one of {', '.join(ARCHITECTURES)}",
-        )
     if not _encoder_exists(config.encoder):
         raise InputError(
             "model.encoder must be an encoder of segmentation_models_pytorch, or tu-NAME for one of timm",
             repr(config.encoder),
-            "See smp.encoders.get_encoder_names() and timm.list_models()",
+            f"{_meant(config.encoder, _encoders())}See smp.encoders.get_encoder_names() and timm.list_models()",
         )
-    if config.encoder_weights not in ("imagenet", "none") and not Path(config.encoder_weights).is_file():
+    if config.encoder_weights not in _WEIGHTS and not Path(config.encoder_weights).is_file():
         raise InputError(
             "model.encoder_weights must be imagenet, none or the path of a state dict",
             repr(config.encoder_weights),
-            "Give the path of an existing file, or set it to none to train from random weights",
+            f"{_meant(Path(config.encoder_weights).name, _WEIGHTS)}Give the path of an existing file, or set it to "
+            "none to train from random weights",
         )
+
+
+@torch.no_grad()
+def smallest_batch(network: nn.Module, crop: tuple[int, int]) -> int:
+    """The fewest crops that a network can be trained on at a time.
+
+    Args:
+        network: Maps float images_NCHW to logits. It is left as it is: its modes, its weights, its running statistics.
+        crop: Height and width of a crop in pixels.
+
+    Returns:
+        2 where a BatchNorm layer sees one value a channel for one crop (it pools to 1x1) and so has no variance to
+        divide by; else 1.
+    """
+    alone = False
+
+    def look(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal alone
+        (values_NC,) = inputs
+        alone = alone or values_NC.numel() == values_NC.shape[1]
+
+    modes = [(module, module.training) for module in network.modules()]
+    hooks = [module.register_forward_pre_hook(look) for module, _ in modes if isinstance(module, _BatchNorm)]
+    device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
+    try:
+        network.eval()(torch.zeros(1, 3, *crop, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+    return 2 if alone else 1
 
 
 def _require_module(architecture: str) -> None:
@@ -90,6 +121,16 @@ def _create_own(config: ModelConfig, num_classes: int) -> nn.Module:
     offered = {name: getattr(config, name) for name in ("encoder", "encoder_weights", "output_stride")}
     model: nn.Module = construct(config.architecture, config.options | {"num_classes": num_classes}, offered)
     return model
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"Did you mean {close[0]}? " if close else ""
+
+
+def _encoders() -> list[str]:
+    """The encoders of both libraries, as a config names them."""
+    return [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models(pretrained=False))]
 
 
 def _encoder_exists(name: str) -> bool:
@@ -143,7 +184,7 @@ def _short(error: Exception) -> str:
     """The error in one line; torch's own words on a refused pickle advise to execute it."""
     if isinstance(error, pickle.UnpicklingError):
         return "it holds something else than weights, or is damaged"
-    return in_one_line(error)
+    return in_one_line(error).rstrip(".")
 
 
 def _load_encoder(model: nn.Module, path: Path, encoder: str) -> None:

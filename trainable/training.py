@@ -21,8 +21,8 @@ from trainable.held_out import HeldOutCounts, HeldOutOutcome
 from trainable.image_counts import ImageCounts
 from trainable.logit_adjustment import TAUS, log_priors
 from trainable.loss_factory import build_loss
+from trainable.micro_batches import MicroBatches
 from trainable.model import build_model
-from trainable.pixels import normalise
 from trainable.schedule import learning_rate_factor
 from trainable.split_metrics import adjusted_metrics, fit_tau, split_metrics
 from trainable.trial_data import TrialData
@@ -44,12 +44,14 @@ class EpochOutcome:
         diverged: Why the trial cannot go on, or None.
         matrix: int64 (classes x classes) on dev, rows true, or None where the trial diverged.
         image_counts: On dev, or None likewise.
+        notes: Lines for the user: what had to be changed to get here.
     """
 
     metrics: dict[str, float]
     diverged: str | None = None
     matrix: NDArray[np.int64] | None = None
     image_counts: ImageCounts | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Training:
@@ -85,6 +87,7 @@ class Training:
             self._model.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
+        self._micro_batches = MicroBatches(config, self._model, self._forward, compute, self._scaler)
 
     def run_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> EpochOutcome:
         """Train and evaluate epoch `epoch`, from 1.
@@ -95,27 +98,30 @@ class Training:
 
         Raises:
             InterruptedTraining: `should_stop` said so.
+            InputError: A training step does not fit into memory, however few images are computed at once.
         """
         reset_peak_memory(self._compute.device)
         began = time.perf_counter()
         train_loss = self._train(epoch, should_stop)
         seconds = time.perf_counter() - began
+        notes = self._micro_batches.take_notes()
         if not math.isfinite(train_loss):
-            return EpochOutcome({}, diverged=f"the training loss became {train_loss} in epoch {epoch}")
+            return EpochOutcome({}, diverged=f"the training loss became {train_loss} in epoch {epoch}", notes=notes)
         evaluation = evaluate(
             self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute, self._scoring
         )
         if evaluation.matrix.any() and not math.isfinite(evaluation.loss):
             # The weights broke in the last step: the labels of NaN logits would still make a number.
-            return EpochOutcome({}, diverged=f"the dev loss became {evaluation.loss} in epoch {epoch}")
+            return EpochOutcome({}, diverged=f"the dev loss became {evaluation.loss} in epoch {epoch}", notes=notes)
         metrics = {
             names.TRAIN_LOSS: train_loss,
             names.LEARNING_RATE: self._optimizer.param_groups[0]["lr"],
             names.IMAGES_PER_SECOND: self._sampler.steps * self._config.data.batch_size / seconds,
+            names.MICRO_BATCH_SIZE: self._micro_batches.size,
             names.PEAK_MEMORY_MB: peak_memory_mb(self._compute.device),
         } | self._dev_metrics(evaluation)
         counts = ImageCounts(**self._image_counts(evaluation, self._data.splits.dev))
-        return EpochOutcome(metrics, None, evaluation.matrix, counts)
+        return EpochOutcome(metrics, None, evaluation.matrix, counts, notes)
 
     def _dev_metrics(self, evaluation: Evaluation) -> dict[str, float]:
         image_set, taus = self._data.image_set, self._scoring.taus
@@ -170,18 +176,12 @@ class Training:
         return float(total) / self._sampler.steps
 
     def _step(self, epoch: int, step: int) -> torch.Tensor:
-        compute = self._compute
         images, target = self._sampler.batch(epoch, step)
-        pixels = normalise(images, compute.device, compute.memory_format)
         self._set_learning_rate((epoch - 1) * self._sampler.steps + step)
-        with compute.autocast():
-            logits = self._forward(pixels)
-        loss: torch.Tensor = self._criterion(logits.float(), target.to(compute.device, non_blocking=True))
-        self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self._scaler.scale(loss))
+        loss = self._micro_batches.backward(self._criterion, images, target)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        return loss.detach()
+        return loss
 
     def _set_learning_rate(self, step: int) -> None:
         """The schedule is a function of the step, so that its state is the epoch."""
@@ -192,11 +192,12 @@ class Training:
             group["lr"] = config.optimizer.learning_rate * factor
 
     def state(self) -> State:
-        """Everything that the next epoch depends on: network, optimizer, scaler, random state."""
+        """Everything that the next epoch depends on: network, optimizer, scaler, micro-batches, random state."""
         state: State = {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
+            "micro_batches": self._micro_batches.parts,
             "random": torch.get_rng_state(),
         }
         if self._compute.device.type == "cuda":
@@ -209,6 +210,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty where the epochs before were not in fp16
             self._scaler.load_state_dict(state["scaler"])
+        self._micro_batches.parts = state.get("micro_batches", 1)  # older states have none
         torch.set_rng_state(state["random"].cpu())
         if self._compute.device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu())

@@ -17,13 +17,17 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
+from trainable.errors import InputError
+from trainable.redaction import redacted
 from trainable.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+_Record = TypeVar("_Record")
 
 # The names under which everything is recorded, in our files and in MLflow alike.
 TRAIN_LOSS: Final = "train_loss"
@@ -43,6 +47,8 @@ ADJUSTED_TAU: Final = "adjusted/tau"
 LEARNING_RATE: Final = "learning_rate"
 IMAGES_PER_SECOND: Final = "images_per_second"
 PEAK_MEMORY_MB: Final = "peak_memory_mb"
+MICRO_BATCH_SIZE: Final = "micro_batch_size"
+"""Images computed at once: fewer than the batch where it did not fit into memory."""
 
 CONFUSION_MATRIX_FILE: Final = "confusion_matrix.csv"
 PER_IMAGE_COUNTS_FILE: Final = "per_image_counts.npz"
@@ -54,6 +60,7 @@ HELD_OUT_COUNTS_FILE: Final = "val/counts.npz"
 HELD_OUT_MATRIX_FILE: Final = "val/confusion_matrix.csv"
 
 CONFIG_FILE: Final = "config.json"
+_END_FILE: Final = "end.json"
 
 # MLflow tags of a run, and the states that they name beside the reasons for an end.
 TAG_PARENT: Final = "mlflow.parentRunId"
@@ -278,17 +285,29 @@ class TrialRecord:
         return len(self.folder.names("attempts"))
 
     def append(self, record: EpochRecord) -> None:
-        """Make an epoch durable; its checkpoint must have been written before."""
-        self.folder.write(f"epochs/{record.epoch:04d}.json", _encode(asdict(record)))
+        """Make an epoch durable; its checkpoint must have been written before.
+
+        Raises:
+            RuntimeError: It is durable already: another process, which was taken for dead, still trains this trial.
+        """
+        if not self.folder.create(_epoch_file(record.epoch), _encode(asdict(record))):
+            raise RuntimeError(f"epoch {record.epoch} of {self.trial_id} was recorded by another process meanwhile")
 
     def epochs(self) -> tuple[EpochRecord, ...]:
-        """All durable epochs from 1 on, without a gap."""
+        """All durable epochs from 1 on, without a gap; a damaged one is named in the log, and ends them."""
         return _contiguous(self.folder.read_many([f"epochs/{name}" for name in self.folder.names("epochs")]), self)
+
+    def discard_after(self, epoch: int) -> None:
+        """Delete the records after `epoch`: damaged, or behind a damaged one, they stand in the way of new ones."""
+        for name in self.folder.names("epochs"):
+            number = name.removesuffix(".json")
+            if number.isdigit() and int(number) > epoch:
+                self.folder.delete(f"epochs/{name}")
 
     def end(self, reason: EndReason, detail: str, history: Iterable[EpochRecord]) -> EndMarker:
         """Write the end marker."""
-        marker = EndMarker(reason, detail, now_ms(), self.attempts(), tuple(history))
-        self.folder.write("end.json", _encode(asdict(marker)))
+        marker = EndMarker(reason, redacted(detail), now_ms(), self.attempts(), tuple(history))
+        self.folder.write(_END_FILE, _encode(asdict(marker)))
         return marker
 
     def add_held_out(self, held_out: HeldOutRecord, files: Mapping[str, bytes]) -> None:
@@ -299,8 +318,7 @@ class TrialRecord:
 
     def held_out(self) -> HeldOutRecord | None:
         """The measurement on val, or None where there is none yet."""
-        values = _decode(self.folder.read(HELD_OUT_FILE), f"{self.folder.url}/{HELD_OUT_FILE}")
-        return None if values is None else HeldOutRecord(**values)
+        return _decode(HeldOutRecord, self.folder.read(HELD_OUT_FILE), f"{self.folder.url}/{HELD_OUT_FILE}")
 
     def best_file(self, epoch: int, name: str) -> str:
         """Where a file of the best epoch lies, relative to the trial's folder."""
@@ -314,61 +332,76 @@ def load_trials(search: Storage) -> list[TrialSnapshot]:
         search: The folder of the search.
     """
     ids = search.child("trials").names()
-    files = search.read_many([f"trials/{i}/{name}" for i in ids for name in (CONFIG_FILE, "end.json")])
+    files = search.read_many([f"trials/{i}/{name}" for i in ids for name in (CONFIG_FILE, _END_FILE)])
     found = (_load_trial(search, trial_id, files) for trial_id in ids)
     return sorted((trial for trial in found if trial), key=lambda trial: trial.card.number)
 
 
+def require_cards(search: Storage, known: Collection[str]) -> None:
+    """Check that no trial is left out because its card is damaged: its id would be given to another.
+
+    Args:
+        search: The folder of the search.
+        known: Ids of the trials that could be loaded.
+
+    Raises:
+        InputError: A card is damaged.
+    """
+    for trial_id in search.child("trials").names():
+        card = f"trials/{trial_id}/{CONFIG_FILE}"
+        if trial_id not in known and search.read(card) is not None:
+            raise InputError(
+                f"{search.url}/{card} must say what {trial_id} is",
+                "a damaged file",
+                f"Put the artifact {CONFIG_FILE} of the run {trial_id} in MLflow in its place",
+            )
+
+
 def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> TrialSnapshot | None:
-    card = _decode_card(files.get(f"trials/{trial_id}/{CONFIG_FILE}"), trial_id)
+    record = TrialRecord(search, trial_id)
+    card = _decode(TrialCard, files.get(f"trials/{trial_id}/{CONFIG_FILE}"), f"{record.folder.url}/{CONFIG_FILE}")
     if card is None:
         return None
-    end = _decode_end(files.get(f"trials/{trial_id}/end.json"), trial_id)
-    record = TrialRecord(search, trial_id)
+    end = _decode(_end_marker, files.get(f"trials/{trial_id}/{_END_FILE}"), f"{record.folder.url}/{_END_FILE}")
     held_out = record.held_out() if card.confirms else None
+    if end is not None and end.reason == "completed" and card.confirms and held_out is None:
+        end = None  # its measurement is damaged: it is taken again from the best weights
     if end is not None:
         return TrialSnapshot(card, end.history, end, end.attempts, held_out)
     return TrialSnapshot(card, record.epochs(), None, record.attempts(), held_out)
 
 
+def _epoch_file(epoch: int) -> str:
+    return f"epochs/{epoch:04d}.json"
+
+
 def _contiguous(files: Mapping[str, bytes], record: TrialRecord) -> tuple[EpochRecord, ...]:
     epochs: list[EpochRecord] = []
     for name in sorted(files, key=lambda name: (len(name), name)):  # 10000 after 9999
-        values = _decode(files[name], f"{record.folder.url}/{name}")
-        if values is None:
+        epoch = _decode(EpochRecord, files[name], f"{record.folder.url}/{name}")
+        if epoch is None:
             break
-        if values["epoch"] != len(epochs) + 1:
+        if epoch.epoch != len(epochs) + 1:
             logger.warning("%s/%s does not follow epoch %d: left out", record.folder.url, name, len(epochs))
             break
-        epochs.append(EpochRecord(**values))
+        epochs.append(epoch)
     return tuple(epochs)
 
 
-def _decode_card(data: bytes | None, trial_id: str) -> TrialCard | None:
-    values = _decode(data, f"trials/{trial_id}/{CONFIG_FILE}")
-    return None if values is None else TrialCard(**values)
-
-
-def _decode_end(data: bytes | None, trial_id: str) -> EndMarker | None:
-    values = _decode(data, f"trials/{trial_id}/end.json")
-    if values is None:
-        return None
-    history = tuple(EpochRecord(**epoch) for epoch in values.pop("history"))
-    return EndMarker(history=history, **values)
+def _end_marker(*, history: list[dict[str, Any]], **values: Any) -> EndMarker:
+    return EndMarker(history=tuple(EpochRecord(**epoch) for epoch in history), **values)
 
 
 def _encode(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, allow_nan=False).encode()
 
 
-def _decode(data: bytes | None, name: str) -> dict[str, Any] | None:
+def _decode(kind: Callable[..., _Record], data: bytes | None, name: str) -> _Record | None:
+    """The record in a file; one that is not whole is named in the log, and treated as not written."""
     if data is None:
         return None
     try:
-        values = json.loads(data)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        logger.warning("%s is not a whole JSON object: treated as not written", name)
+        return kind(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        logger.warning("%s is no whole record (%s): treated as not written", name, error)
         return None
-    return values

@@ -80,6 +80,7 @@ class TrialRun:
         self._place = place
         self._max_epochs = max_epochs
         self._checkpoints = Checkpoints(record.folder)
+        self._notes: list[str] = []
         self._durable = record.epochs()
         self._trained = self._restore()
         self._in_step = False
@@ -87,14 +88,22 @@ class TrialRun:
 
     def _restore(self) -> int:
         """Load the newest whole checkpoint and return its epoch, 0 for a fresh start."""
-        self._checkpoints.delete_unfinished()
-        self._prune(newest=len(self._durable))
-        loaded = self._checkpoints.load_newest(up_to=len(self._durable))
+        durable = len(self._durable)
+        # What starts that were killed have left, and what lies behind a damaged record.
+        self._record.folder.delete_unfinished("")
+        self._record.discard_after(durable)
+        self._prune(newest=durable)
+        loaded = self._checkpoints.load_newest(durable, self._notes.append)
         if loaded is None:
             return 0
         epoch, state = loaded
         self._trainer.load_state(state)
         return epoch
+
+    def take_notes(self) -> list[str]:
+        """What the user should hear, once: that a checkpoint was refused, or a batch had to be split."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def step(self, should_stop: Callable[[], bool] = lambda: False) -> EpochRecord:
         """Train the next epoch and make it durable.
@@ -116,6 +125,7 @@ class TrialRun:
         self._in_step = True
         epoch = self._trained + 1
         outcome = self._trainer.run_epoch(epoch, should_stop)
+        self._notes += outcome.notes
         if epoch > len(self._durable):
             self._keep(self._score(epoch, outcome), outcome)
         else:
@@ -130,7 +140,7 @@ class TrialRun:
         """Measure the best epoch's weights on val, once, when the trial is complete; else do nothing.
 
         Raises:
-            RuntimeError: The weights are gone.
+            RuntimeError: The weights are gone or damaged.
         """
         last = self._durable[-1] if self._durable else None
         if last is None or last.diverged is not None or last.epoch < self._max_epochs:
@@ -138,17 +148,23 @@ class TrialRun:
         if self._record.held_out() is not None:
             return
         best = self._durable[last.best_epoch - 1]
-        data = self._record.folder.read(self._record.best_file(best.epoch, names.WEIGHTS_FILE))
-        if data is None:
-            raise RuntimeError(f"{self._record.folder.url} has no weights of its best epoch, {best.epoch}")
-        outcome = self._trainer.measure_held_out(
-            from_bytes(data)["state_dict"], best.metrics.get(names.ADJUSTED_TAU, 0)
-        )
+        outcome = self._trainer.measure_held_out(self._weights(best), best.metrics.get(names.ADJUSTED_TAU, 0))
         files = {
             names.HELD_OUT_COUNTS_FILE: outcome.counts.to_bytes(),
             names.HELD_OUT_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
         }
         self._record.add_held_out(HeldOutRecord(best.epoch, now_ms(), outcome.metrics), files)
+
+    def _weights(self, best: EpochRecord) -> State:
+        name = self._record.best_file(best.epoch, names.WEIGHTS_FILE)
+        data = self._record.folder.read(name)
+        if data is None:
+            raise RuntimeError(f"{self._record.folder.url} has no weights of its best epoch, {best.epoch}")
+        try:
+            weights: State = from_bytes(data)["state_dict"]
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            raise RuntimeError(f"{self._record.folder.url}/{name} is damaged: {error}") from error
+        return weights
 
     def _score(self, epoch: int, outcome: EpochOutcome) -> EpochRecord:
         value = outcome.metrics.get(self._objective, 0.0)

@@ -5,7 +5,7 @@ import pickle
 import boto3
 import pytest
 
-from trainable.storage import Storage
+from trainable.storage import Storage, StorageError
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,17 @@ def test_reads_what_was_written_and_nothing_where_nothing_was(storage):
     assert storage.read("a/b.json") == b"3"
     assert storage.read("a/c.json") is None
     assert storage.read("no/folder.json") is None
+
+
+def test_what_is_created_is_never_replaced(storage):
+    assert storage.create("a/b", b"first")
+    assert not storage.create("a/b", b"second")
+    assert storage.read("a/b") == b"first"
+
+
+def test_a_bucket_that_is_not_there_is_named(client):
+    with pytest.raises(StorageError, match=r"s3://nowhere must be readable and writable.*to write s3://nowhere/a"):
+        Storage("s3://nowhere").write("a", b"1")
 
 
 def test_names_are_sorted_and_of_one_folder(storage):

@@ -1,5 +1,6 @@
 """Storage on a local folder: names are whole or absent."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.storage import Storage
+from trainable.storage import Storage, StorageError
 
 
 @pytest.fixture
@@ -35,6 +36,42 @@ def test_writing_replaces_and_leaves_no_other_file(storage):
     assert files_below(storage.local_path) == ["b.json"]
 
 
+def test_what_is_created_is_never_replaced(storage):
+    assert storage.create("a/b", b"first")
+    assert not storage.create("a/b", b"second")
+    assert storage.read("a/b") == b"first"
+    assert files_below(storage.local_path) == ["b"]
+
+
+def test_of_many_that_create_the_same_name_one_succeeds(storage):
+    start = threading.Barrier(8)
+    written = []
+
+    def create(number):
+        start.wait()
+        if storage.create("a/b", b"%d" % number):
+            written.append(b"%d" % number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert written == [storage.read("a/b")]
+    assert files_below(storage.local_path) == ["b"]
+
+
+def test_creating_does_without_hard_links_where_there_are_none(storage, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert storage.create("a/b", b"first")
+    assert not storage.create("a/b", b"second")
+    assert storage.read("a/b") == b"first"
+    assert files_below(storage.local_path) == ["b"]
+
+
 def test_names_are_sorted_and_of_one_folder(storage):
     for name in ("epochs/0002.json", "epochs/0001.json", "best/0001/weights.pt", "end.json"):
         storage.write(name, b"1")
@@ -52,7 +89,7 @@ def test_read_many_leaves_out_what_is_absent(storage):
 
 def test_read_many_raises_what_is_not_absence(storage):
     storage.write("folder/a", b"1")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageError, match="'Is a directory' when asked to read .*/folder"):
         storage.read_many(["folder"])
 
 
@@ -107,7 +144,7 @@ def test_an_error_while_writing_leaves_what_was_there(storage, monkeypatch, mome
     storage.write("a/b", b"before")
 
     def fail(*_):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "no space left")
 
     match moment:
         case "write":
@@ -116,7 +153,7 @@ def test_an_error_while_writing_leaves_what_was_there(storage, monkeypatch, mome
             monkeypatch.setattr(os, "fsync", fail)
         case "rename":
             monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(StorageError, match="'no space left' when asked to write .*/a/b. Free space there and continue"):
         storage.write("a/b", b"after")
     monkeypatch.undo()
     assert storage.read("a/b") == b"before"

@@ -13,7 +13,8 @@ from torch import nn
 from trainable.checkpoint import from_bytes, to_bytes
 from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
 from trainable.confusion import class_metrics
-from trainable.device import Compute
+from trainable.device import Compute, free_memory
+from trainable.errors import InputError
 from trainable.evaluation import evaluate
 from trainable.logit_adjustment import TAUS
 from trainable.model import build_model
@@ -114,7 +115,7 @@ def test_the_state_is_read_with_weights_only(config, synthetic_data):
     training = Training(config, synthetic_data, CPU)
     training.run_epoch(1, never)
     state = training.state()
-    assert state.keys() == {"model", "optimizer", "scaler", "random"}
+    assert state.keys() == {"model", "optimizer", "scaler", "micro_batches", "random"}
     assert_equal(from_bytes(to_bytes(state)), state)
 
 
@@ -272,6 +273,102 @@ def test_a_trial_continues_in_another_precision(config, synthetic_data, before, 
     other = Training(config, synthetic_data, after)
     other.load_state(from_bytes(to_bytes(training.state())))
     assert math.isfinite(other.run_epoch(2, never).metrics["train_loss"])
+
+
+def limit(training, room):
+    """Let the network run out of memory where it is trained on more than `room` images at once."""
+    forward = training._model.forward
+
+    def limited(images):
+        if training._model.training and len(images) > room:
+            raise torch.OutOfMemoryError(f"no room for {len(images)} images")
+        return forward(images)
+
+    training._model.forward = limited
+    return training
+
+
+class Plain(nn.Sequential):
+    """A network without BatchNorm."""
+
+    def __init__(self, _, num_classes):
+        super().__init__(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, num_classes, 3, padding=1))
+
+
+def test_out_of_memory_changes_how_a_batch_is_computed_and_not_what_is_learnt(config, synthetic_data, monkeypatch):
+    monkeypatch.setattr("trainable.training.build_model", Plain)
+    whole = Training(config, synthetic_data, CPU)
+    parts = limit(Training(config, synthetic_data, CPU), room=3)
+    for epoch in (1, 2):
+        expected, given = (training.run_epoch(epoch, never) for training in (whole, parts))
+        assert (expected.metrics["micro_batch_size"], given.metrics["micro_batch_size"]) == (8, 2)
+        for name in ("train_loss", "dev_loss", "miou"):
+            assert given.metrics[name] == pytest.approx(expected.metrics[name], rel=1e-4)
+    for name, weights in whole.weights().items():
+        torch.testing.assert_close(parts.weights()[name], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_out_of_memory_is_noted_once_and_remembered_by_the_state(config, synthetic_data):
+    whole = limit(Training(config, synthetic_data, CPU), room=4)
+    outcome = whole.run_epoch(1, never)
+    assert outcome.notes == (
+        "out of memory with 8 images at once: from here on 4 at once, the effective batch stays 8; "
+        "BatchNorm sees the smaller batches",
+    )
+    assert outcome.metrics["micro_batch_size"] == 4
+    state = from_bytes(to_bytes(whole.state()))
+    expected = whole.run_epoch(2, never)
+    assert expected.notes == ()
+
+    continued = Training(config, synthetic_data, CPU)  # with room for the whole batch, which makes no difference
+    continued.load_state(state)
+    given = continued.run_epoch(2, never)
+    assert given.notes == ()
+    assert numbers(given.metrics) == numbers(expected.metrics)
+    assert_equal(continued.state(), whole.state())
+
+
+def test_a_note_reaches_the_user_also_where_the_trial_diverged(config, synthetic_data):
+    training = limit(Training(config, synthetic_data, CPU), room=4)
+    training._criterion = Breaks(training._criterion, math.nan, in_training=True)
+    outcome = training.run_epoch(1, never)
+    assert outcome.diverged
+    assert outcome.notes[0].startswith("out of memory with 8 images at once")
+
+
+def test_a_state_of_before_there_were_micro_batches_is_one_of_whole_batches(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    state = training.state()
+    del state["micro_batches"]
+    training.load_state(state)
+    assert training.run_epoch(1, never).metrics["micro_batch_size"] == 8
+
+
+def test_where_the_network_cannot_be_trained_on_less_it_fails_with_the_reason(config, synthetic_data):
+    training = limit(Training(config, synthetic_data, CPU), room=1)
+    message = "out of memory at micro-batches of 2 images, the smallest parts of a batch of 8 that deeplabv3plus can be"
+    with pytest.raises(InputError, match=message):
+        training.run_epoch(1, never)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_batch_that_does_not_fit_on_the_gpu_is_trained_in_parts(config, synthetic_data, dtype):
+    gpu = Compute(torch.device("cuda"), dtype)
+    config = config.model_copy(update={"data": DataConfig(batch_size=16, crop="256x256")})
+    whole = Training(config, synthetic_data, gpu).run_epoch(1, never)
+    needed = torch.cuda.max_memory_allocated()
+    free_memory()
+    torch.cuda.set_per_process_memory_fraction(0.6 * needed / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        training = Training(config, synthetic_data, gpu)
+        outcome = training.run_epoch(1, never)
+        assert outcome.metrics["micro_batch_size"] in (8, 4, 2)
+        assert outcome.notes[0].startswith("out of memory with 16 images at once")
+        assert outcome.metrics["train_loss"] == pytest.approx(whole.metrics["train_loss"], rel=0.2)
+        assert training.run_epoch(2, never).notes == ()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_five_epochs_learn_something(config, synthetic_data):

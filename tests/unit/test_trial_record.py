@@ -88,7 +88,7 @@ def test_a_damaged_epoch_is_named_and_ends_the_history(record, caplog, damage):
     record.folder.write("epochs/0002.json", damage(data))
     with caplog.at_level(logging.WARNING):
         assert [entry.epoch for entry in record.epochs()] == [1]
-    assert "trials/t0003/epochs/0002.json is not a whole JSON object: treated as not written" in caplog.text
+    assert "trials/t0003/epochs/0002.json is no whole record" in caplog.text
 
 
 def test_a_gap_is_named_and_ends_the_history(record, caplog):
@@ -156,7 +156,7 @@ def test_a_truncated_end_marker_is_named_and_not_an_end(search, record, caplog):
         (trial,) = load_trials(search)
     assert trial.end is None
     assert trial.epochs == (epoch(1),)
-    assert "trials/t0003/end.json is not a whole JSON object" in caplog.text
+    assert "trials/t0003/end.json is no whole record" in caplog.text
 
 
 def test_a_trial_without_a_whole_card_is_named_and_left_out(search, record, caplog):

@@ -79,6 +79,10 @@ class FailingStorage(Storage):
     def write(self, name, data):
         self._change(f"write {name}", lambda: super(FailingStorage, self).write(name, data))
 
+    def create(self, name, data):
+        self._change(f"create {name}", lambda: super(FailingStorage, self).create(name, data))
+        return True
+
     def delete(self, name):
         self._change(f"delete {name}", lambda: super(FailingStorage, self).delete(name))
 
@@ -136,12 +140,12 @@ def test_best_files_then_checkpoint_then_record_then_pruning(tmp_path):
         "write attempts/0001.json",
         *(f"write best/0001/{name}" for name in best),
         "write checkpoints/0001.pt",
-        "write epochs/0001.json",
+        "create epochs/0001.json",
         "write checkpoints/0002.pt",
-        "write epochs/0002.json",
+        "create epochs/0002.json",
         *(f"write best/0003/{name}" for name in best),
         "write checkpoints/0003.pt",
-        "write epochs/0003.json",
+        "create epochs/0003.json",
         "delete checkpoints/0001.pt",
         "delete best/0001",
     ]
