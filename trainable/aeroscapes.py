@@ -1,9 +1,8 @@
 """AeroScapes as it is published, and any set in the same layout."""
 
-from collections import Counter
 from pathlib import Path
 
-from trainable.dataset_problem import Problem, name_some, refuse_any
+from trainable.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
 from trainable.image_set import ImageSet, LabelClass, MaskEncoding, Sample, Split
 
 AEROSCAPES_CLASSES: tuple[LabelClass, ...] = (
@@ -55,13 +54,16 @@ def scan_aeroscapes(root: Path) -> tuple[ImageSet, list[Problem]]:
     if problems:
         return _image_set(root, []), problems
     samples: list[Sample] = []
+    absent: set[Path] = set()
     for split, name in LISTS.items():
         found, wrong = _read_list(root, split, root / "ImageSets" / name)
         samples += found
         problems += wrong
-    problems += repeated_ids([sample.id for sample in samples]) + shared_scenes(samples)
+        absent |= {problem.file for problem in wrong if problem.file}
+    named = [(sample.id, LISTS[sample.split]) for sample in samples]
+    problems += repeated_ids(named) + shared_scenes(samples)
     unique = {sample.id: sample for sample in reversed(samples)}
-    present = [sample for sample in unique.values() if sample.image.is_file() and sample.mask.is_file()]
+    present = [sample for sample in unique.values() if not {sample.image, sample.mask} & absent]
     return _image_set(root, present), problems
 
 
@@ -77,38 +79,54 @@ def _image_set(root: Path, samples: list[Sample]) -> ImageSet:
 
 def _missing_folders(root: Path) -> list[Problem]:
     rule = "the root of an aeroscapes set must have the folders JPEGImages, SegmentationClass and ImageSets"
-    if not root.is_dir():
-        return [Problem(root, rule, "no such folder", "Correct dataset.root or unpack the set there")]
-    missing = [name for name in ("JPEGImages", "SegmentationClass", "ImageSets") if not (root / name).is_dir()]
+    fault = path_fault(root, folder=True)
+    if fault:
+        return [Problem(root, rule, fault, "Correct dataset.root or unpack the set there")]
+    folders = [root / name for name in ("JPEGImages", "SegmentationClass", "ImageSets")]
+    faults = {folder: path_fault(folder, folder=True) for folder in folders}
     remedy = "Point dataset.root at the folder that holds them"
-    return [Problem(root / name, rule, "no such folder", remedy) for name in missing]
+    return [Problem(folder, rule, fault, remedy) for folder, fault in faults.items() if fault]
 
 
 def _read_list(root: Path, split: Split, path: Path) -> tuple[list[Sample], list[Problem]]:
     """Read one split's list and look whether its files are there."""
-    if not path.is_file():
+    fault = path_fault(path)
+    if fault:
         rule = "an aeroscapes set must have ImageSets/trn.txt and ImageSets/val.txt"
-        return [], [Problem(path, rule, "no such file", "Write the ids of the split there, one a line")]
-    samples = [_sample(root, split, id_) for id_ in read_ids(path)]
+        return [], [Problem(path, rule, fault, "Write the ids of the split there, one a line")]
+    ids, problems = read_ids(path)
+    if problems:
+        return [], problems
+    samples = [_sample(root, split, id_) for id_ in ids]
     if not samples:
         rule = f"the {split} list must name an image"
         return [], [Problem(path, rule, "an empty list", "Write ids there, one a line")]
     rule = f"each id of ImageSets/{path.name} must have JPEGImages/ID.jpg and SegmentationClass/ID.png"
     remedy = f"Add the file or take its id out of ImageSets/{path.name}"
-    files = [file for sample in samples for file in (sample.image, sample.mask)]
-    return samples, [Problem(file, rule, "no such file", remedy) for file in files if not file.is_file()]
+    faults = {file: path_fault(file) for sample in samples for file in (sample.image, sample.mask)}
+    return samples, [Problem(file, rule, fault, remedy) for file, fault in faults.items() if fault]
 
 
-def read_ids(path: Path) -> list[str]:
+def read_ids(path: Path) -> tuple[list[str], list[Problem]]:
     """Read a list of ids: one a line, blank lines skipped.
 
     Args:
         path: The text file.
 
     Returns:
-        The ids in the file's order.
+        The ids in the file's order, and why there are none where it cannot be read.
     """
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        value = f"byte 0x{error.object[error.start]:02x} in line {line}"
+        return [], [Problem(path, "a list of ids must be UTF-8 text", value, "Save it as UTF-8, one id a line")]
+    except OSError as error:
+        return [], [
+            Problem(path, "a list of ids must be readable", os_fault(error), "Give yourself the right to read it")
+        ]
+    return [line.strip() for line in lines if line.strip()], []
 
 
 def _sample(root: Path, split: Split, id_: str) -> Sample:
@@ -133,18 +151,24 @@ def _warn_of_own_scenes(ids: list[str]) -> tuple[str, ...]:
     )
 
 
-def repeated_ids(ids: list[str]) -> list[Problem]:
+def repeated_ids(named: list[tuple[str, str]]) -> list[Problem]:
     """Find ids that occur more than once.
 
     Args:
-        ids: As the lists name them.
+        named: Each id with the list that names it.
 
     Returns:
         A problem an id.
     """
-    counts = Counter(ids)
+    lists: dict[str, list[str]] = {}
+    for id_, name in named:
+        lists.setdefault(id_, []).append(name)
     rule, remedy = "an id must occur once in one list", "Remove its other lines from the lists of the splits"
-    return [Problem(None, rule, f"{id_} {count} times", remedy) for id_, count in counts.items() if count > 1]
+    return [
+        Problem(None, rule, f"{id_} {len(names)} times ({', '.join(names)})", remedy)
+        for id_, names in lists.items()
+        if len(names) > 1
+    ]
 
 
 def shared_scenes(samples: list[Sample]) -> list[Problem]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from trainable.config import EvaluationConfig
 from trainable.dataset_config import DatasetConfig
@@ -18,12 +17,12 @@ from trainable.errors import InputError
 from trainable.image_set import IGNORED, ImageSet, Sample, Split
 from trainable.image_sets import scan_image_set
 from trainable.judgeable import SplitContents, count_splits, warn_of_unjudged
-from trainable.mask_encoding import decode_image, decode_mask, size_problem
+from trainable.mask_encoding import decode_image, decode_mask, orientation_problem, size_problem
 from trainable.near_duplicates import BITS, ScenePair, find_scene_pairs, hash_image
 from trainable.objects import find_objects
+from trainable.same_files import find_same_files, warn_of_same_files
 from trainable.scene_split import assign_splits
 
-EXIF_ORIENTATION = 0x0112
 THREADS = 8  # decoding releases the interpreter's lock
 
 
@@ -58,7 +57,8 @@ def check_dataset(
     if image_set is not None:
         files = _check_files(image_set, on_progress)
         problems += files.problems + [_remark(text) for text in image_set.warnings]
-        if files.pixel_counts.any():
+        # An empty split is a problem of the reader's already.
+        if files.pixel_counts.any() and {"train", "val"} <= {sample.split for sample in image_set}:
             split_problems, counts = _check_splits(image_set, files, config)
             problems += split_problems
     return DatasetCheck(sorted(problems, key=lambda problem: problem.warning), counts)
@@ -114,7 +114,8 @@ def _check_sample(image_set: ImageSet, sample: Sample) -> _Files:
         mismatch = size_problem(sample, image.shape[:2], labels.shape)
         problems += [mismatch] if mismatch else []
     if image is not None:
-        problems += _check_orientation(sample.image)
+        turned = orientation_problem(sample.image)
+        problems += [turned] if turned else []
     hashes = np.zeros(4, np.uint64) if image is None else hash_image(image)
     if labels is None:
         none = np.zeros(len(image_set.classes), dtype=np.int64)
@@ -143,17 +144,6 @@ def _try(decode: Callable[[Path], NDArray[np.uint8]], path: Path, problems: list
         return None
 
 
-def _check_orientation(path: Path) -> list[Problem]:
-    """Look whether viewers (and labelling tools) turn the image, which is read as its pixels lie."""
-    with Image.open(path) as image:
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if orientation == 1:
-        return []
-    rule = "an image should lie upright in its file, because its EXIF orientation is not applied"
-    remedy = "Unless the mask was drawn on the unturned image, turn the pixels (Pillow: ImageOps.exif_transpose)"
-    return [Problem(path, rule, f"orientation {orientation}", remedy, warning=True)]
-
-
 def _check_splits(
     image_set: ImageSet, files: _Files, config: DatasetConfig
 ) -> tuple[list[Problem], SplitContents | None]:
@@ -166,8 +156,12 @@ def _check_splits(
         "train": assignment.train, "dev": assignment.dev, "val": assignment.val,
     }  # fmt: skip
     counts = count_splits(image_set, files.pixel_counts, files.object_counts, splits)
-    pairs = find_scene_pairs(files.hashes, splits, [sample.scene for sample in image_set])
-    problems = [_remark(text) for text in assignment.warnings] + warn_of_unjudged(counts)
+    same = find_same_files(image_set, splits)
+    hashes = files.hashes.copy()
+    hashes[[index for group in same for index in group[1:]]] = 0  # one fact, one warning
+    pairs = find_scene_pairs(hashes, splits, [sample.scene for sample in image_set])
+    warnings = [*warn_of_unjudged(counts), warn_of_same_files(image_set, splits, same)]
+    problems = [_remark(text) for text in assignment.warnings] + [warning for warning in warnings if warning]
     return problems + _warn_of_copies(image_set, pairs), counts
 
 

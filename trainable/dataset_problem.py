@@ -1,5 +1,6 @@
 """What is wrong with an image set on disk, as data: the reader raises it, the check lists it."""
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,31 @@ class ProblemError(InputError):
     def __reduce__(self) -> tuple[type["ProblemError"], tuple[Problem]]:  # type: ignore[override]
         """Keep the problem when the error crosses a process boundary."""
         return type(self), (self.problem,)
+
+
+def path_fault(path: Path, folder: bool = False) -> str | None:
+    """Why a path is no file (or no folder) that could be opened, as the value of a problem; None where it is one.
+
+    Args:
+        path: What is looked for.
+        folder: Look for a folder.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link to nothing" if path.is_symlink() else f"no such {'folder' if folder else 'file'}"
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        return os_fault(error)
+    if stat.S_ISDIR(mode):
+        return None if folder else "a folder"
+    if stat.S_ISREG(mode):
+        return "a file" if folder else None
+    return "neither a file nor a folder"
+
+
+def os_fault(error: Exception) -> str:
+    """What the system said, without the path, which a problem has already."""
+    return ((isinstance(error, OSError) and error.strerror) or f"{error}").lower()
 
 
 def name_some(names: Sequence[str]) -> str:

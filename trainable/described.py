@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainable.aeroscapes import read_ids, repeated_ids, shared_scenes
-from trainable.dataset_problem import Problem, name_some, refuse_any
+from trainable.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
 from trainable.description import Description, ListSplit, SceneSplit, ShareSplit, load_description
 from trainable.image_set import ImageSet, Sample, Split
 from trainable.path_pattern import PathPattern
@@ -65,12 +65,13 @@ def scan_described(description: Description, path: Path, root: Path | None = Non
 
 def _find_pairs(description: Description, root: Path) -> tuple[dict[str, tuple[Path, Path]], list[Problem]]:
     """Pair images with masks by what the wildcards match."""
-    if not root.is_dir():
+    fault = path_fault(root, folder=True)
+    if fault:
         remedy = "Correct root in the description, or set dataset.root"
-        return {}, [Problem(root, "the root of a described set must be a folder", "no such folder", remedy)]
-    images, repeated_images = _find(root, "images", description.images)
-    masks, repeated_masks = _find(root, "masks", description.masks)
-    problems = repeated_images + repeated_masks
+        return {}, [Problem(root, "the root of a described set must be a folder", fault, remedy)]
+    images, problems = _find(root, "images", description.images)
+    masks, wrong = _find(root, "masks", description.masks)
+    problems += wrong
     for what, glob, found in (("images", description.images, images), ("masks", description.masks, masks)):
         if not found:
             remedy = "Correct the glob (* stays within a folder, case counts) or the root"
@@ -81,16 +82,32 @@ def _find_pairs(description: Description, root: Path) -> tuple[dict[str, tuple[P
 
 
 def _find(root: Path, what: str, glob: str) -> tuple[dict[str, Path], list[Problem]]:
-    """The files of a glob by id, and those whose id is taken."""
+    """The files of a glob by id, and those whose id is taken or no text."""
+    try:
+        matches = list(PathPattern(glob).find(root))
+    except OSError as error:
+        broken = f"all folders that the glob of the {what} goes through must be readable"
+        return {}, [
+            Problem(Path(error.filename or root), broken, os_fault(error), "Give yourself the right to read it")
+        ]
     found: dict[str, Path] = {}
     problems = []
     rule = f"what the wildcards of the glob of the {what} match must be unique"
     remedy = "Write * for every part of the path that differs between files"
-    for id_, path in PathPattern(glob).find(root):
+    for id_, path in matches:
+        if not _is_text(f"{path}"):
+            broken = "the name of a file must be UTF-8"
+            problems.append(Problem(None, broken, ascii(f"{path}"), "Rename it (convmv -f latin1 -t utf8 --notest)"))
+            continue
         first = found.setdefault(id_, path)
         if first != path:
             problems.append(Problem(path, rule, f"id {id_!r}, which {first} has as well", remedy))
     return found, problems
+
+
+def _is_text(name: str) -> bool:
+    """Whether a path can be printed and recorded: bytes that are no UTF-8 are surrogates in it."""
+    return name.isascii() or not re.search("[\ud800-\udfff]", name)
 
 
 def _lonely(what: str, partner: str, files: Mapping[str, Path], partners: Mapping[str, Path]) -> list[Problem]:
@@ -140,16 +157,18 @@ def _split(
 def _split_by_list(rule: ListSplit, root: Path, scenes: Mapping[str, str]) -> tuple[dict[str, Split], list[Problem]]:
     splits: dict[str, Split] = {}
     problems: list[Problem] = []
-    named: list[str] = []
+    named: list[tuple[str, str]] = []
     for split, listed in zip(SPLITS, (rule.train, rule.dev, rule.val), strict=True):
         file = root / listed if listed else None
         if file is None:
             continue
-        if not file.is_file():
-            problems.append(Problem(file, f"split.{split} must be a file of ids", "no such file", "Correct its path"))
+        fault = path_fault(file)
+        if fault:
+            problems.append(Problem(file, f"split.{split} must be a file of ids", fault, "Correct its path"))
             continue
-        ids = read_ids(file)
-        named += ids
+        ids, unread = read_ids(file)
+        problems += unread
+        named += [(id_, f"{listed}") for id_ in ids]
         missing = [id_ for id_ in ids if id_ not in scenes]
         broken = f"each id of split.{split} must be one that the globs find"
         remedy = f"An id is what the wildcards match, for example {next(iter(scenes), 'a')!r}; correct the list"

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from trainable.dataset_problem import Problem, name_some, refuse_any
+from trainable.dataset_problem import Problem, name_some, os_fault, refuse_any
 from trainable.errors import InputError
 from trainable.image_set import IGNORED, LabelClass, MaskEncoding
 from trainable.path_pattern import PathPattern
@@ -255,7 +255,8 @@ def scan_description(path: Path) -> tuple[Description | None, list[Problem]]:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return None, [Problem(path, rule, f"{error}", "Correct the path or the file")]
+        value = os_fault(error) if isinstance(error, OSError) else f"{error}"
+        return None, [Problem(path, rule, value, "Correct the path or the file")]
     if not isinstance(given, dict):
         return None, [Problem(path, f"{rule} of keys and values", type(given).__name__, "Start from an example")]
     try:

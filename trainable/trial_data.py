@@ -1,14 +1,17 @@
 """The data of a trial: image set, cache and splits, opened once a process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from trainable.dataset_config import DatasetConfig
+from trainable.dataset_problem import Problem, name_some
 from trainable.image_cache import ImageCache, Progress, open_cache
-from trainable.image_set import ImageSet
+from trainable.image_set import ImageSet, Split
 from trainable.image_sets import read_image_set
+from trainable.mask_encoding import orientation_problem
+from trainable.same_files import find_same_files, warn_of_same_files
 from trainable.scene_split import SplitAssignment, assign_splits
 
 
@@ -33,8 +36,24 @@ class TrialData:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the user should know about this set and its splits."""
-        return (*self.image_set.warnings, *self.splits.warnings)
+        """What the user should know about this set and its splits; looks into the files, so ask once."""
+        return (*self.image_set.warnings, *self.splits.warnings, *_warn_of_files(self.image_set, self.splits))
+
+
+def _warn_of_files(image_set: ImageSet, splits: SplitAssignment) -> list[str]:
+    """What decoding does not show."""
+    members: dict[Split, tuple[int, ...]] = {"train": splits.train, "dev": splits.dev, "val": splits.val}
+    found = [_warn_of_turned(image_set), warn_of_same_files(image_set, members, find_same_files(image_set, members))]
+    return [f"{problem.problem}. {problem.remedy}." for problem in found if problem]
+
+
+def _warn_of_turned(image_set: ImageSet) -> Problem | None:
+    """One warning for all images that viewers turn."""
+    turned = {sample.id: problem for sample in image_set if (problem := orientation_problem(sample.image))}
+    if not turned:
+        return None
+    first = next(iter(turned.values()))
+    return replace(first, file=None, value=f"{len(turned)} of another orientation ({name_some(list(turned))})")
 
 
 def open_trial_data(config: DatasetConfig, cache_dir: Path, on_progress: Progress | None = None) -> TrialData:

@@ -95,24 +95,6 @@ def test_a_missing_folder_is_named(tmp_path, missing):
         read_aeroscapes(tmp_path)
 
 
-def test_missing_root_missing_list_and_empty_list(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: no such folder. Correct dataset.root"):
-        read_aeroscapes(tmp_path / "nowhere")
-    root = write_set(tmp_path, ["a_0"], ["b_0"])
-    (root / "ImageSets/trn.txt").write_text("\n\n")
-    with pytest.raises(InputError, match="the train list must name an image"):
-        read_aeroscapes(root)
-    (root / "ImageSets/trn.txt").unlink()
-    with pytest.raises(InputError, match=r"trn.txt: no such file"):
-        read_aeroscapes(root)
-
-
-def test_lists_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path):
-    root = write_set(tmp_path, ["a_0", "a_1"], ["b_0"])
-    (root / "ImageSets/trn.txt").write_bytes(b"\xef\xbb\xbfa_0\r\na_1\r\n")
-    assert [sample.id for sample in read_aeroscapes(root)] == ["a_0", "a_1", "b_0"]
-
-
 def test_the_error_survives_a_process_boundary(tmp_path):
     with pytest.raises(InputError) as refusal:
         read_aeroscapes(tmp_path / "nowhere")

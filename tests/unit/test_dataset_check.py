@@ -60,36 +60,6 @@ def check(root: Path, dev_share: float = 0.5):
     return check_dataset(dataset(root, dev_share), root.parent / "cache").problems
 
 
-def test_a_sound_set_has_nothing_to_say(root):
-    assert check(root) == []
-
-
-def test_every_problem_is_found_in_one_pass(root):
-    Image.new("L", (48, 24)).save(root / "JPEGImages/a_0.jpg")
-    (root / "JPEGImages/a_1.jpg").write_bytes(b"junk")
-    Image.new("L", (47, 24)).save(root / "SegmentationClass/b_0.png")
-    write_mask(root, "b_1", np.full(SIZE, 77))
-    (root / "SegmentationClass/c_0.png").unlink()
-    Image.new("RGB", (48, 24)).save(root / "SegmentationClass/c_1.png")
-    list_ids(root, "val", ["c_0", "c_1", "c_1", "b_1"])
-    found = {(problem.file and problem.file.name, problem.problem) for problem in check(root) if not problem.warning}
-    assert found == {
-        ("a_0.jpg", "an image must be 8-bit RGB; got mode L"),
-        ("a_1.jpg", f"an image must be decodable; got cannot identify image file {str(root / 'JPEGImages/a_1.jpg')!r}"),
-        ("b_0.png", "an image and its mask must have one size; got image 24x48, mask 24x47 (height x width)"),
-        ("b_1.png", "each value of a mask must be a class's or ignored; got id 77 (1152 pixels)"),
-        (
-            "c_0.png",
-            "each id of ImageSets/val.txt must have JPEGImages/ID.jpg and SegmentationClass/ID.png; got no such file",
-        ),
-        ("c_1.png", "a mask of ids must have one channel of 8 or 16 bits (mode L, P or I;16); got mode RGB"),
-        (None, "an id must occur once in one list; got c_1 2 times"),
-        (None, "an id must occur once in one list; got b_1 2 times"),
-        (None, "a scene must lie in one split, because its images are near copies; got scene b in train and val"),
-    }
-    assert all(problem.remedy for problem in check(root) if not problem.warning)
-
-
 def test_problems_come_before_warnings(root):
     (root / "JPEGImages/c_1.jpg").unlink()
     for id_ in IDS:
@@ -99,26 +69,10 @@ def test_problems_come_before_warnings(root):
     assert found[1].problem == "background: never occurs, so it has no score"
 
 
-def test_one_scene_in_train_is_a_problem(root):
-    list_ids(root, "trn", ["a_0", "a_1"])
-    assert [problem.rule for problem in check(root)] == [
-        "train must have two scenes or more for dev to be chosen from them"
-    ]
-
-
 def test_progress_counts_every_sample(root):
     calls = []
     check_dataset(dataset(root), root.parent, lambda done, total: calls.append((done, total)))
     assert calls == [(done, 10) for done in range(1, 11)]
-
-
-def test_a_turned_image_is_a_warning(root):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (48, 24)).save(root / "JPEGImages/a_0.jpg", exif=exif)
-    (found,) = check(root)
-    assert found.warning
-    assert "EXIF orientation is not applied; got orientation 6" in found.problem
 
 
 def test_ignored_masks_and_broken_descriptions(root):
@@ -140,11 +94,6 @@ def test_ignored_masks_and_broken_descriptions(root):
     assert not any(problem.warning for problem in problems)
 
 
-def test_a_missing_root_is_one_problem(tmp_path):
-    (found,) = check(tmp_path / "nowhere")
-    assert (found.file, found.value, found.warning) == (tmp_path / "nowhere", "no such folder", False)
-
-
 def test_a_recompressed_copy_on_the_other_side_is_found_once_for_its_scenes(root):
     for of, id_ in (("a_0", "d_0"), ("a_1", "d_0"), ("b_0", "e_0")):
         image = Image.open(root / f"JPEGImages/{of}.jpg")
@@ -160,8 +109,9 @@ def test_a_recompressed_copy_on_the_other_side_is_found_once_for_its_scenes(root
 
 
 def test_many_copies_are_a_few_names(root):
-    for id_ in VAL:
-        shutil.copy(root / "JPEGImages/a_0.jpg", root / f"JPEGImages/{id_}.jpg")
+    copy = Image.open(root / "JPEGImages/a_0.jpg")
+    for quality, id_ in enumerate(VAL, 40):
+        copy.save(root / f"JPEGImages/{id_}.jpg", quality=quality)
     (found,) = check(root)
     assert found.value.startswith("6 pairs: 2 of scene a (")
     assert found.value.endswith("; and 2 more pairs of scenes")
@@ -218,7 +168,7 @@ def test_scenes_and_objects_are_counted_by_split(root):
 
 
 def test_the_command_prints_the_counts_and_the_warnings(root):
-    shutil.copy(root / "JPEGImages/a_0.jpg", root / "JPEGImages/d_0.jpg")
+    picture(0).save(root / "JPEGImages/d_0.jpg", quality=40)
     arguments = [
         "--set",
         "dataset.layout=aeroscapes",
@@ -233,6 +183,6 @@ def test_the_command_prints_the_counts_and_the_warnings(root):
     assert re.search(r"car +1 +1 +5 +48 +48 +144\b", result.stdout)
     assert re.search(r"road +1 +1 +5 *\n", result.stdout)
     assert re.search(
-        r"warning: images of different splits.* and d_0\.jpg with 0 of 128 bits different\.", result.stdout
+        r"warning: images of different splits.* and d_0\.jpg with \d of 128 bits different\.", result.stdout
     )
     assert result.stdout.endswith("0 problems, 1 warning\n")
