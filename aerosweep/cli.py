@@ -18,7 +18,7 @@ from aerosweep.confirm_commands import (
 )
 from aerosweep.options import Address, OptionalFile, Output, Overrides, RecordedSearch, Resume, SearchFile
 from aerosweep.report_commands import ImageFormat, find_recorded, report_at_the_end, report_dataset, report_search
-from aerosweep.user_errors import INTERRUPTED, without_traceback
+from aerosweep.user_errors import INTERRUPTED, SEARCH_FAULT, without_traceback
 
 if TYPE_CHECKING:
     from search.config import SearchConfig
@@ -226,10 +226,11 @@ def sync(config: SearchFile, overrides: Overrides = None, output: Output = None)
 
 
 def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
-    from aerosweep.closing import closing_lines, exit_code
+    from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
     from aerosweep.image_progress import ImageProgress
     from search.config_file import config_warnings
     from search.progress import make_view
+    from trainable.errors import SearchFaultError
 
     console = log_console()
     view = make_view(console)
@@ -243,6 +244,11 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
 
         with ImageProgress("decoding", console, view.say) as on_decode:
             outcome = run_search(config, resume=resume, address=address, view=view, say=view.say, on_decode=on_decode)
+    except SearchFaultError as fault:
+        view.close()
+        print(f"error: {fault}", file=sys.stderr)
+        printer(console)(f"continue     {runnable(resume_command(sys.argv))}")
+        raise typer.Exit(SEARCH_FAULT) from None
     finally:
         view.close()
     show_leaderboard(outcome.trials, config.objectives, console)

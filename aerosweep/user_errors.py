@@ -8,6 +8,8 @@ from typing import Final, ParamSpec, TypeVar
 import typer
 
 USER_ERROR: Final = 2
+SEARCH_FAULT: Final = 3
+"""Not the user's mistake: once it is mended, the same command with --resume continues."""
 INTERRUPTED: Final = 130
 
 _Parameters = ParamSpec("_Parameters")
@@ -15,14 +17,17 @@ _Result = TypeVar("_Result")
 
 
 def without_traceback(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Wrap a command: an `InputError` prints `error: ...` and exits with 2, Ctrl-C exits with 130."""
+    """Wrap a command: no traceback for a mistake (exit code 2), for a search that cannot go on (3), for Ctrl-C (130)."""
 
     @functools.wraps(command)
     def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        from trainable.errors import InputError
+        from trainable.errors import InputError, SearchFaultError
 
         try:
             return command(*args, **kwargs)
+        except SearchFaultError as fault:
+            print(f"error: {fault}", file=sys.stderr)
+            raise typer.Exit(SEARCH_FAULT) from None
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(USER_ERROR) from None

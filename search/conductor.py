@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from search.program import Ending, Program
 from trainable.storage import Storage
-from trainable.trial_record import EndReason, EpochRecord, TrialCard, TrialRecord, TrialSnapshot, load_trials
+from trainable.trial_record import (
+    EndReason,
+    EpochRecord,
+    TrialCard,
+    TrialRecord,
+    TrialSnapshot,
+    load_trials,
+    require_cards,
+)
 
 
 class Conductor:
@@ -15,6 +23,9 @@ class Conductor:
         program: Which trials there are to be, and which of them go on.
         folder: Where their record lies.
         tell: Called with the new snapshot whenever a trial changes.
+
+    Raises:
+        InputError: It cannot be read what a trial is.
     """
 
     def __init__(self, program: Program, folder: Storage, tell: Callable[[TrialSnapshot], None]) -> None:
@@ -22,6 +33,7 @@ class Conductor:
         self._folder = folder
         self._tell = tell
         self._trials = {trial.card.trial_id: trial for trial in load_trials(folder)}
+        require_cards(folder, self._trials)
         for trial_id, trial in self._trials.items():
             self._program.remember(trial_id, trial.epochs)
         self._running: set[str] = set()

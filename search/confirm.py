@@ -8,12 +8,14 @@ from search.confirm_program import FOLDER, Candidate, ConfirmProgram, candidates
 from search.lease import Lease
 from search.progress import SearchView
 from search.projection import BackgroundProjection
-from search.projections import DRAIN_SECONDS, kept, mlflow_projection
+from search.projections import DRAIN_SECONDS, finish_in_time, kept, mlflow_projection, say_missing
 from search.retention import Retention
-from search.search_folder import SearchMeta, read_meta, require_same_data, require_startable
+from search.search_folder import SearchMeta, read_meta, require_startable
+from search.sync import sync
 from search.tracking_uri import tracking_uri
 from search.tune_launch import TuneLaunch
 from trainable.cache_dir import default_cache_dir
+from trainable.data_identity import DataIdentity, require_same_data
 from trainable.errors import InputError
 from trainable.image_cache import Progress
 from trainable.storage import Storage
@@ -65,8 +67,8 @@ def run_confirmation(
     require_startable(config, folder, resume=True)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, on_decode)
-    require_same_data(meta, data.cache.fingerprint)
-    with Lease(folder):
+    require_same_data(folder, meta.data_fingerprint, DataIdentity.of(data))
+    with Lease(folder) as lease:
         trials = load_trials(folder)
         chosen = candidates(trials, config.confirm)
         if not chosen:
@@ -77,12 +79,13 @@ def run_confirmation(
             )
         for line in plan_lines(config, trials, chosen):
             say(line)
-        return _run(config, meta, chosen, address, str(cache_dir), view, say)
+        return _run(config, meta, lease, chosen, address, str(cache_dir), view, say)
 
 
 def _run(
     config: SearchConfig,
     meta: SearchMeta,
+    lease: Lease,
     chosen: Sequence[Candidate],
     address: str | None,
     cache_dir: str,
@@ -94,11 +97,19 @@ def _run(
     program = ConfirmProgram(config, chosen)
     try:
         launch = TuneLaunch(
-            config, f"{config.name}, confirmation", program, folder.child(FOLDER), view, projections.offer
+            config,
+            f"{config.name}, confirmation",
+            program,
+            folder.child(FOLDER),
+            lease,
+            meta.data_fingerprint,
+            view,
+            projections.offer,
         )
         stop = launch.run(address, cache_dir)
     finally:
-        projections.close()
+        if lease.held:
+            projections.close()
     return ConfirmOutcome(
         interrupted=stop.reason() if launch.left else None,
         signal=stop.signal.value if stop.signal and launch.left else None,
@@ -150,16 +161,17 @@ class _Projections:
 
     def close(self) -> None:
         runs = load_trials(self._runs)
+        self._mlflow.forget()
         for run in runs:
             self.offer(run)
         missing, _ = (thread.close(DRAIN_SECONDS) for thread in self._threads)
         if missing:
-            self._say(f"{missing} runs are not in MLflow yet: run `aerosweep sync` with this config when it is back")
-            return
-        try:
-            self._mlflow.close_interrupted(runs)
-            trials = load_trials(self._folder)
-            search = mlflow_projection(self._config, self._folder, self._meta)
-            search.finish(trials, kept(self._config, trials), live=False)
-        except Exception as error:  # a tracker may raise anything; the record is whole
-            self._say(f"MLflow does not have the end of the confirmation ({error}); `aerosweep sync` fills it in")
+            say_missing(f"{missing} of {len(runs)} runs of the confirmation", self._say)
+        else:
+            finish_in_time(lambda: self._finish(runs), self._say)
+
+    def _finish(self, runs: Sequence[TrialSnapshot]) -> None:
+        """Say how it ended, and fill in what MLflow may have missed of the search itself."""
+        self._mlflow.close_interrupted(runs)
+        search = mlflow_projection(self._config, self._folder, self._meta)
+        sync(self._folder, search, kept(self._config, load_trials(self._folder)), live=False)

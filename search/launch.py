@@ -16,6 +16,7 @@ from search.search_program import SearchProgram
 from search.tracking_uri import tracking_uri, ui_command
 from search.tune_launch import TuneLaunch
 from trainable.cache_dir import default_cache_dir
+from trainable.data_identity import DataIdentity
 from trainable.image_cache import Progress
 from trainable.storage import Storage
 from trainable.trial_data import open_trial_data
@@ -70,6 +71,7 @@ def run_search(
 
     Raises:
         InputError: The user's mistake, found before any trial starts.
+        SearchFaultError: The search cannot go on; what was recorded is whole, and a resume continues.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study, and we build one a suggestion
     folder = Storage(config.folder)
@@ -81,16 +83,20 @@ def run_search(
     check_search(config, data.num_classes)
     for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):
         say(f"note: {note}")
-    with Lease(folder):
-        meta = write_search(config, folder, data.cache.fingerprint)
+    with Lease(folder) as lease:
+        meta = write_search(config, folder, DataIdentity.of(data))
         projections = Projections(config, folder, meta, say)
+        program = SearchProgram(config)
         try:
-            launch = TuneLaunch(config, config.name, SearchProgram(config), folder, view, projections.offer)
+            launch = TuneLaunch(
+                config, config.name, program, folder, lease, meta.data_fingerprint, view, projections.offer
+            )
             stop = launch.run(address, str(cache_dir), trainable)
         finally:
-            projections.close(load_trials(folder))
-            trials = load_trials(folder)
-            write_leaderboard(folder, trials, config.objectives)
+            if lease.held:
+                projections.close(load_trials(folder))
+                trials = load_trials(folder)
+                write_leaderboard(folder, trials, config.objectives)
     uri, _ = tracking_uri(config.tracking, config.storage)
     return SearchOutcome(
         trials=trials,

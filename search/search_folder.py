@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from search.config import SearchConfig, new_search_id
+from trainable.data_identity import DataIdentity, require_same_data
 from trainable.errors import InputError
 from trainable.storage import Storage
 from trainable.trial_record import now_ms
@@ -49,9 +50,23 @@ class SearchMeta:
 
 
 def read_meta(folder: Storage) -> SearchMeta | None:
-    """The identity of the search in `folder`, or None where there is no search."""
+    """The identity of the search in `folder`, or None where there is no search.
+
+    Raises:
+        InputError: It is damaged.
+    """
     data = folder.read(_META_FILE)
-    return None if data is None else SearchMeta(**json.loads(data))
+    if data is None:
+        return None
+    try:
+        return SearchMeta(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{folder.url}/{_META_FILE} must say which search this is",
+            f"a damaged file ({error})",
+            "Write it anew: search_id is the tag aerosweep.search_id of the search's runs in MLflow, data_fingerprint "
+            "the tag aerosweep.data_fingerprint, name and created_ms (milliseconds since 1970) as you remember them",
+        ) from error
 
 
 def require_startable(config: SearchConfig, folder: Storage, resume: bool) -> None:
@@ -62,9 +77,9 @@ def require_startable(config: SearchConfig, folder: Storage, resume: bool) -> No
             differs in what may not change.
     """
     trials = len(folder.child("trials").names())
-    # A launch that failed before its first trial leaves nothing to resume.
-    exists = read_meta(folder) is not None and trials > 0
-    if exists and not resume:
+    exists = read_meta(folder) is not None
+    # A launch that ended before its first trial may be followed by another, or resumed.
+    if exists and trials and not resume:
         raise InputError(
             f"a new search needs a folder of its own ({folder.url})",
             f"a search of {trials} trials there",
@@ -76,43 +91,30 @@ def require_startable(config: SearchConfig, folder: Storage, resume: bool) -> No
             "none there",
             "Start it without --resume, or mend name or --output",
         )
-    if exists:
+    if exists and resume:
         _require_same(config, folder)
 
 
-def write_search(config: SearchConfig, folder: Storage, fingerprint: str) -> SearchMeta:
-    """Write the resolved config, and the identity where this is the first launch.
+def write_search(config: SearchConfig, folder: Storage, data: DataIdentity) -> SearchMeta:
+    """Write the resolved config, and the identities of search and data where this is the first launch.
 
     Raises:
-        InputError: The data are not those of the earlier launches.
+        DataChangedError: The data are not those of the earlier launches.
     """
     meta = read_meta(folder)
-    if meta is None:
-        meta = SearchMeta(new_search_id(), config.name, fingerprint, now_ms())
+    if meta is None or not folder.child("trials").names():
+        # Nothing is of the data of a launch that ended before its first trial: they may have been mended since.
+        data.write(folder)
+        meta = SearchMeta(new_search_id(), config.name, data.fingerprint, now_ms())
         folder.write(_META_FILE, json.dumps(asdict(meta)).encode())
     else:
-        require_same_data(meta, fingerprint)
+        require_same_data(folder, meta.data_fingerprint, data)
     folder.write(CONFIG_FILE, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
     return meta
 
 
-def require_same_data(meta: SearchMeta, fingerprint: str) -> None:
-    """Check that the data are those of the earlier launches.
-
-    Raises:
-        InputError: They are not.
-    """
-    if meta.data_fingerprint != fingerprint:
-        raise InputError(
-            f"a resumed search needs the data it began with (fingerprint {meta.data_fingerprint})",
-            f"fingerprint {fingerprint}",
-            "Put the files back as they were, or start a new search under another name",
-        )
-
-
 def _require_same(config: SearchConfig, folder: Storage) -> None:
-    before = yaml.safe_load(folder.read(CONFIG_FILE) or b"{}")
-    differences = list(_differences(before, config.model_dump(mode="json")))
+    differences = list(_differences(_recorded_config(folder), config.model_dump(mode="json")))
     if differences:
         raise InputError(
             "a resume may change budget.trials, budget.hours, resources, tracking, confirm and where the data lie, "
@@ -120,6 +122,17 @@ def _require_same(config: SearchConfig, folder: Storage) -> None:
             "; ".join(differences),
             "Undo these changes, or start a new search under another name",
         )
+
+
+def _recorded_config(folder: Storage) -> Any:
+    try:
+        return yaml.safe_load(folder.read(CONFIG_FILE) or b"{}")
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{folder.url}/{CONFIG_FILE} must be the config that the search began with",
+            " ".join(str(error).split()),
+            "Put a copy of your config there: the file is damaged",
+        ) from error
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:

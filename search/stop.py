@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopFlag:
@@ -31,7 +31,7 @@ class StopFlag:
 
     @contextmanager
     def caught_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM raise the flag; a second one acts as it would have without us.
+        """SIGINT, SIGTERM and SIGHUP (a closed terminal) raise the flag; a second one acts as without us.
 
         Enter after `ray.init`: handlers that are older than it never run. Outside of the main thread, where Python
         takes no handlers, nothing is caught.
@@ -39,14 +39,16 @@ class StopFlag:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        # What is ignored stays so: `nohup` ignores SIGHUP.
+        caught = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.getsignal(number) for number in caught}
 
         def raise_flag(number: int, frame: FrameType | None) -> None:
             self.signal = signal.Signals(number)
-            for caught, handler in before.items():
-                signal.signal(caught, handler)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
-        for number in _SIGNALS:
+        for number in caught:
             signal.signal(number, raise_flag)
         try:
             yield

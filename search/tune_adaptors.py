@@ -6,7 +6,8 @@ Tune pickles its hooks into snapshots that nobody reads: each drops the conducto
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from ray.tune.search import Searcher
 
 from search.conductor import Conductor
 from search.stop import StopFlag
-from trainable.ray_trainable import RECORD, TRIAL_ID
+from trainable.errors import SearchFaultError
+from trainable.ray_trainable import FAULT, NOTES, RECORD, REFUSAL, TRIAL_ID
 from trainable.trial_record import EpochRecord, TrialCard
 
 _OBJECTIVE: Final = "objective"
@@ -26,7 +28,24 @@ _LONGEST_REASON: Final = 500
 
 
 class SearchStopped(BaseException):
-    """Leaves Tune's loop at once: it catches exceptions, but what is durable needs none of its clean-up."""
+    """Leaves Tune's loop at once: it catches exceptions, but what is durable needs none of its clean-up.
+
+    Args:
+        fault: Why the search as a whole cannot go on, or None where somebody asked it to stop.
+    """
+
+    def __init__(self, fault: SearchFaultError | None = None) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+@contextmanager
+def leaving_tune() -> Iterator[None]:
+    """Let a fault of the search end it: Tune would blame the trial that it is busy with."""
+    try:
+        yield
+    except SearchFaultError as fault:
+        raise SearchStopped(fault) from fault
 
 
 class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
@@ -44,7 +63,8 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial's config, or FINISHED."""
-        card = self._conductor.next_trial()
+        with leaving_tune():
+            card = self._conductor.next_trial()
         finished: str = Searcher.FINISHED
         return finished if card is None else self._assignment(card)
 
@@ -66,16 +86,25 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
 
     Args:
         conductor: Decides.
+        say: Prints a line for the user.
     """
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, say: Callable[[str], None]) -> None:
         super().__init__()
         self._conductor = conductor
+        self._say = say
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP where the trial has ended."""
-        record = trial_epoch(result)
-        goes_on = self._conductor.epoch_done(trial.config[TRIAL_ID], record)
+        trial_id = trial.config[TRIAL_ID]
+        for note in json.loads(result.get(NOTES, "[]")):
+            self._say(f"{trial_id}: {note}")
+        with leaving_tune():
+            if REFUSAL in result:
+                self._conductor.trial_failed(trial_id, result[REFUSAL])
+                goes_on = False
+            else:
+                goes_on = self._conductor.epoch_done(trial_id, trial_epoch(result))
         decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
         return decision
 
@@ -89,21 +118,33 @@ class DriverCallback(Callback):  # type: ignore[misc]
     Args:
         conductor: Is told of failures.
         stop: Asked at every turn.
+        require_held: Asked at every turn; raises SearchFaultError where another driver has taken over.
         epoch_timeout: Seconds without a new epoch after which a trial's process is killed, to be retried.
         show: Called at every turn.
     """
 
-    def __init__(self, conductor: Conductor, stop: StopFlag, epoch_timeout: float, show: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        conductor: Conductor,
+        stop: StopFlag,
+        require_held: Callable[[], None],
+        epoch_timeout: float,
+        show: Callable[[], None],
+    ) -> None:
         self._conductor = conductor
         self._stop = stop
+        self._require_held = require_held
         self._epoch_timeout = epoch_timeout
         self._show = show
         self._heard: dict[str, float] = {}
+        self._hung: set[str] = set()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Stop, kill what hangs, show."""
         if self._stop.reason() is not None:
             raise SearchStopped
+        with leaving_tune():
+            self._require_held()
         self._kill_hung(trials)
         self._show()
 
@@ -114,6 +155,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It starts again with the retry."""
         self._heard[trial.trial_id] = time.monotonic()
+        self._hung.discard(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -128,7 +170,14 @@ class DriverCallback(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All attempts of a trial have failed."""
         self._heard.pop(trial.trial_id, None)
-        self._conductor.trial_failed(trial.config[TRIAL_ID], failure_reason(failure_text(trial)))
+        with leaving_tune():
+            self._conductor.trial_failed(trial.config[TRIAL_ID], self._why(trial))
+
+    def _why(self, trial: Trial) -> str:
+        if trial.trial_id in self._hung:
+            minutes = self._epoch_timeout / 60
+            return f"it hung: no epoch within {minutes:g} minutes (runtime.epoch_timeout_minutes)"
+        return failure_reason(failure_text(trial))
 
     def _kill_hung(self, trials: list[Trial]) -> None:
         now = time.monotonic()
@@ -139,6 +188,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
             actor = trial.temporary_state.ray_actor
             if actor is not None:
                 self._heard[trial.trial_id] = now
+                self._hung.add(trial.trial_id)
                 ray.kill(actor)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -146,7 +196,13 @@ class DriverCallback(Callback):  # type: ignore[misc]
 
 
 def trial_epoch(result: dict[str, Any]) -> EpochRecord:
-    """The epoch record that a result of Tune's carries."""
+    """The epoch record that a result of Tune's carries.
+
+    Raises:
+        SearchFaultError: It carries why the search cannot go on.
+    """
+    if FAULT in result:
+        raise SearchFaultError(*json.loads(result[FAULT]))
     return EpochRecord(**json.loads(result[RECORD]))
 
 

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from search.conductor import Conductor
 from search.config import SearchConfig
+from search.lease import Lease
 from search.program import Program
 from search.progress import SearchState, SearchView
 from search.ray_session import ray_session, run_tune
@@ -27,6 +27,8 @@ class TuneLaunch:
         name: What is run, for the view.
         program: Which trials.
         folder: Where their record lies.
+        lease: Without it, the launch ends.
+        fingerprint: Of the data that the search began with.
         view: Shows them.
         offer: Takes every new snapshot, for the projections.
     """
@@ -37,12 +39,16 @@ class TuneLaunch:
         name: str,
         program: Program,
         folder: Storage,
+        lease: Lease,
+        fingerprint: str,
         view: SearchView,
         offer: Callable[[TrialSnapshot], None],
     ) -> None:
         self._config = config
         self._name = name
         self._folder = folder
+        self._lease = lease
+        self._fingerprint = fingerprint
         self._view = view
         self._offer = offer
         self._slots = 0
@@ -64,6 +70,9 @@ class TuneLaunch:
             address: Of the Ray cluster, or None for this machine.
             cache_dir: Where nodes keep decoded images.
             trainable: A class Trainable in place of the real one, for benchmarks and tests.
+
+        Raises:
+            SearchFaultError: The search cannot go on: its storage fails, its data have changed, another took over.
         """
         conductor = self._conductor
         conductor.recover()
@@ -77,21 +86,28 @@ class TuneLaunch:
             allotment = allot(self._config.resources, resources)
             self._slots = allotment.slots
             self._began = time.monotonic()  # Ray's own start says nothing about how fast trials go
-            searcher = RecordSearcher(conductor, _Assignment(self._config, self._folder, cache_dir, allotment.share))
+            assignment = _Assignment(self._config, self._folder, cache_dir, allotment.share, self._fingerprint)
             callback = DriverCallback(
-                conductor, self._stop, 60 * self._config.runtime.epoch_timeout_minutes, self._show
+                conductor,
+                self._stop,
+                self._lease.require_held,
+                60 * self._config.runtime.epoch_timeout_minutes,
+                self._show,
             )
             # What is durable is durable: a stop leaves Tune's loop at once, and the session's end ends the workers.
-            with suppress(SearchStopped):
+            try:
                 run_tune(
                     trainable or SegmentationTrainable,
                     _ray_resources(allotment),
                     allotment.slots,
-                    searcher,
-                    RecordScheduler(conductor),
+                    RecordSearcher(conductor, assignment),
+                    RecordScheduler(conductor, self._view.say),
                     callback,
                     self._config.runtime.max_attempts,
                 )
+            except SearchStopped as stopped:
+                if stopped.fault is not None:
+                    raise stopped.fault from None
         return self._stop
 
     def _changed(self, trial: TrialSnapshot) -> None:
@@ -124,11 +140,12 @@ class TuneLaunch:
 class _Assignment:
     """Turns a trial's card into what its worker needs to know."""
 
-    def __init__(self, config: SearchConfig, folder: Storage, cache_dir: str, share: Share) -> None:
+    def __init__(self, config: SearchConfig, folder: Storage, cache_dir: str, share: Share, fingerprint: str) -> None:
         self._config = config
         self._folder = folder
         self._cache_dir = cache_dir
         self._share = share
+        self._fingerprint = fingerprint
 
     def __call__(self, card: TrialCard) -> dict[str, Any]:
         from trainable import ray_trainable as keys
@@ -143,6 +160,7 @@ class _Assignment:
             keys.CACHE_DIR: self._cache_dir,
             keys.SHARE: asdict(self._share),
             keys.HELD_OUT: bool(card.confirms),
+            keys.DATA_OF: (self._config.folder, self._fingerprint),
         }
 
 

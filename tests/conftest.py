@@ -18,6 +18,12 @@ from trainable.trial_data import open_trial_data
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """On several cores a file stays together, for its fixtures, and so do all files that look at the one smoke search."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def keep_denormals():
     """A trial sets its process to flush denormals; hypothesis refuses to draw floats in a process that does."""

@@ -6,7 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainable.dataset_config import DatasetConfig
-from trainable.dataset_problem import Problem, name_some
+from trainable.dataset_problem import Problem, ProblemError, name_some
+from trainable.errors import InputError
 from trainable.image_cache import ImageCache, Progress, open_cache
 from trainable.image_set import ImageSet, Split
 from trainable.image_sets import read_image_set
@@ -68,7 +69,17 @@ def open_trial_data(config: DatasetConfig, cache_dir: Path, on_progress: Progres
         InputError: The image set cannot be used.
     """
     image_set = read_image_set(config, cache_dir)
-    cache = open_cache(image_set, cache_dir, on_progress)
+    try:
+        cache = open_cache(image_set, cache_dir, on_progress)
+    except ProblemError as error:
+        # The first of perhaps many: decoding stops there.
+        raise InputError(error.rule, error.value, f"{error.remedy}; `aerosweep data check` lists all") from error
+    if not cache.pixel_counts.any():
+        raise InputError(
+            "an image set must have a pixel that is not ignored",
+            f"{len(image_set)} masks of ignored pixels only",
+            "Correct the ignored values of its description, or the masks",
+        )
     return TrialData(image_set, cache, assign_splits(image_set, cache.pixel_counts, config.dev_share, config.dev_seed))
 
 

@@ -17,6 +17,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
+@pytest.fixture(scope="session")
+def free_ports():
+    """`free_ports(n)`: n ports of loopback that nobody listens on."""
+    return lambda number: [free_port() for _ in range(number)]
+
+
 def wait_for_port(port, process, seconds=90):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -31,9 +37,11 @@ def wait_for_port(port, process, seconds=90):
 @pytest.fixture(scope="session")
 def ray_address(tmp_path_factory):
     """Address of a Ray cluster of two CPUs on this machine."""
-    port = free_port()
+    # All of its ports: another test process has a cluster of its own at the same time.
+    port, client, agent = (free_port() for _ in range(3))
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
     command += [f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"]
+    command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
     log = (tmp_path_factory.mktemp("ray") / "log").open("wb")
     # Without a token: whether Ray would want one depends on what earlier runs left in the home folder.
     os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -49,6 +57,7 @@ def ray_address(tmp_path_factory):
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         log.close()
 
 

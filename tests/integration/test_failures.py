@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from rich.console import Console
 from search.config import SearchConfig
 from search.launch import run_search
 from search.progress import PlainView
+from trainable.errors import InputError
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.storage import Storage
 from trainable.training import EpochOutcome
@@ -21,13 +23,23 @@ pytestmark = pytest.mark.filterwarnings("default")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 EPOCHS = 3
+DEEDS = {
+    1e-4: "raise",
+    2e-4: "die once",
+    3e-4: "hang once",
+    4e-4: "nan",
+    5e-4: "die",
+    6e-4: "hang",
+    7e-4: "be refused",
+    8e-4: "learn",
+}
 
 
 class Mischief:
     """A trainer that learns nothing and, in its second epoch, does what its trial's learning rate says."""
 
     def __init__(self, rate, folder):
-        self.deed = {1e-4: "raise", 2e-4: "die once", 3e-4: "hang once", 4e-4: "nan"}.get(rate)
+        self.deed = DEEDS.get(rate)
         self.marker = f"{folder}/done-{rate}"
         self.epochs = 0
 
@@ -40,12 +52,17 @@ class Mischief:
         return EpochOutcome({"miou": 0.1 * epoch, "train_loss": 1 / self.epochs})
 
     def misbehave(self):
+        if self.deed == "be refused":
+            raise InputError("a training step must fit into memory", "out of memory", "Use smaller crops")
         if self.deed == "raise":
             raise RuntimeError("the disk caught fire")
-        if self.deed in ("die once", "hang once") and not os.path.exists(self.marker):  # noqa: PTH110
+        if self.deed in ("die once", "hang once"):
+            if os.path.exists(self.marker):  # noqa: PTH110
+                return
             open(self.marker, "w").close()  # noqa: PTH123
-            if self.deed == "die once":
-                os.kill(os.getpid(), signal.SIGKILL)
+        if self.deed in ("die once", "die"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.deed in ("hang once", "hang"):
             time.sleep(600)
 
     def state(self):
@@ -68,11 +85,11 @@ def outcome(ray_address, search_cache, make_small_search, tmp_path_factory):
     values = make_small_search(tmp_path_factory.mktemp("failures"), search_cache)
     values["space"] = {
         "model": {"encoder": "resnet18", "encoder_weights": "none"},
-        "optimizer": {"learning_rate": [1e-4, 2e-4, 3e-4, 4e-4, 5e-4], "warmup_epochs": 0},
+        "optimizer": {"learning_rate": list(DEEDS), "warmup_epochs": 0},
     }
-    values["baselines"] = [{"optimizer.learning_rate": rate} for rate in (1e-4, 2e-4, 3e-4, 4e-4, 5e-4)]
-    values["budget"] = {"trials": 5, "max_epochs": EPOCHS}
-    values["runtime"] = {"max_attempts": 2, "epoch_timeout_minutes": 0.2}
+    values["baselines"] = [{"optimizer.learning_rate": rate} for rate in DEEDS]
+    values["budget"] = {"trials": len(DEEDS), "max_epochs": EPOCHS}
+    values["runtime"] = {"max_attempts": 3, "epoch_timeout_minutes": 0.15}
     output = io.StringIO()
     view = PlainView(Console(file=output, width=200))
     config = SearchConfig.model_validate(values).absolute()
@@ -88,11 +105,19 @@ def test_a_trial_that_raises_is_retried_and_then_failed_with_its_reason(outcome)
     trials, output, _ = outcome
     trial = trials[1e-4]
     assert trial.state == "failed"
-    assert trial.attempts == 2
+    assert trial.attempts == 3
     assert "RuntimeError: the disk caught fire" in trial.end.detail
     assert [epoch.epoch for epoch in trial.epochs] == [1]
     assert "the disk caught fire" in output
     assert "Traceback" not in output
+
+
+def test_a_trial_that_cannot_be_trained_is_not_tried_again(outcome):
+    trials, _, _ = outcome
+    trial = trials[7e-4]
+    assert trial.state == "failed"
+    assert trial.attempts == 1
+    assert trial.end.detail == "a training step must fit into memory; got out of memory. Use smaller crops."
 
 
 @pytest.mark.parametrize("rate", [2e-4, 3e-4])
@@ -106,6 +131,20 @@ def test_a_trial_whose_process_dies_or_hangs_continues_from_its_checkpoint(outco
     assert [epoch.metrics["train_loss"] for epoch in trial.epochs] == [1, 1 / 2, 1 / 3]
 
 
+@pytest.mark.parametrize(
+    ("rate", "reason"),
+    [(5e-4, "its process died"), (6e-4, r"it hung: no epoch within 0\.15 minutes \(runtime\.epoch_timeout_minutes\)")],
+)
+def test_a_trial_whose_process_always_dies_or_hangs_fails_with_its_reason(outcome, rate, reason):
+    trials, output, _ = outcome
+    trial = trials[rate]
+    assert trial.state == "failed"
+    assert trial.attempts == 3
+    assert re.match(reason, trial.end.detail)
+    assert re.search(reason, output)
+    assert [epoch.epoch for epoch in trial.epochs] == [1]
+
+
 def test_a_diverged_trial_ends_with_objective_zero(outcome):
     trials, _, _ = outcome
     trial = trials[4e-4]
@@ -116,7 +155,7 @@ def test_a_diverged_trial_ends_with_objective_zero(outcome):
 
 def test_the_search_goes_on_and_counts_its_one_quiet_trial_best(outcome):
     trials, _, result = outcome
-    assert trials[5e-4].state == "completed"
+    assert trials[8e-4].state == "completed"
     assert result.interrupted is None
     rows = Storage(result.folder).read("leaderboard.csv").decode().splitlines()
     assert sum(",completed," in row for row in rows[1:4]) == 3

@@ -118,6 +118,22 @@ def test_a_stopped_driver_says_how_to_go_on(config, tmp_path, number, code):
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_second_driver_and_other_data_are_refused_while_the_first_goes_on(config, tmp_path, search_cache):
+    folder = Storage(str(tmp_path / "runs" / "small"))
+    driver = start(config, cwd=tmp_path)
+    wait_for_epochs(folder, 1, driver)
+    second = finish(config, "--resume", cwd=tmp_path)
+    assert second.returncode == 2
+    assert re.search(rf"one driver at a time .*got process {driver.pid} on", second.stderr)
+    assert driver.poll() is None
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=60)
+    other = finish(config, "--resume", "--set", "dataset.seed=1", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "dataset.seed was 0 and is 1" in other.stderr
+
+
+@pytest.mark.filterwarnings("default")
 def test_a_spent_time_budget_ranks_and_can_be_resumed(config, tmp_path):
     folder = Storage(str(tmp_path / "runs" / "small"))
     first = finish(config, "--set", "budget.hours=0.002", cwd=tmp_path)

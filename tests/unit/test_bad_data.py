@@ -612,6 +612,23 @@ def test_the_command_lists_all_faults_and_exits_with_1(tmp_path):
     assert re.search(r"^6 problems, \d+ warnings?$", result.stdout.splitlines()[-1])
 
 
+def test_a_search_that_stops_at_the_first_bad_file_says_what_lists_all(tmp_path):
+    config = write_set(tmp_path / "set", "aeroscapes")
+    image(tmp_path / "set").write_bytes(b"no image")
+    with pytest.raises(InputError, match="`aerosweep data check` lists all"):
+        open_trial_data(config, tmp_path / "cache")
+
+
+def test_masks_of_ignored_pixels_only_stop_a_search(tmp_path):
+    config = write_set(tmp_path / "set", "colors")
+    with (tmp_path / "set" / "set.yaml").open("a") as description:
+        description.write("ignored: ['#010203']\n")
+    for id_ in [*TRAIN, *VAL]:
+        Image.new("RGB", SIZE[::-1], "#010203").save(mask(tmp_path / "set", id_))
+    with pytest.raises(InputError, match="must have a pixel that is not ignored; got 10 masks"):
+        open_trial_data(config, tmp_path / "cache")
+
+
 def test_a_search_refuses_the_set_before_anything_starts_or_is_written(tmp_path):
     plant_many(tmp_path / "set")
     config = {

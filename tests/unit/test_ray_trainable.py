@@ -1,16 +1,21 @@
 """The trainable as Ray Tune drives it: one object, trial after trial; no Ray runtime is needed for that."""
 
+import errno
 import gc
 import json
+import os
+import socket
 import weakref
 
 import pytest
 
 from trainable import ray_trainable as keys
 from trainable.config import DataConfig, ModelConfig, OptimizerConfig, TrialConfig
+from trainable.dataset_config import DatasetConfig
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.storage import Storage
 from trainable.training import Training
+from trainable.trial_data import reuse_trial_data
 from trainable.trial_record import EpochRecord, TrialRecord
 
 
@@ -47,6 +52,7 @@ def assignment(synthetic_config, synthetic_cache_dir, search):
             keys.CACHE_DIR: str(synthetic_cache_dir),
             keys.SHARE: {"cpus": 1, "gpus": 0},
             keys.HELD_OUT: False,
+            keys.DATA_OF: (search.url, reuse_trial_data(synthetic_config, synthetic_cache_dir).cache.fingerprint),
         }
 
     return assign
@@ -156,3 +162,52 @@ def test_what_is_trained_can_be_put_in_its_place(assignment):
     trainable.train()
     trainable.stop()
     assert built == ["unet"]
+
+
+def fault_of(result):
+    rule, value, remedy = json.loads(result[keys.FAULT])
+    return f"{rule}; got {value}. {remedy}."
+
+
+def test_a_full_storage_is_told_and_not_raised(trainable, monkeypatch):
+    """Raised, it would be the trial's failure, and be retried."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trainable.train()
+    monkeypatch.setattr(os, "fsync", refuse)
+    result = trainable.train()
+    assert "No space left on device' when asked to write" in fault_of(result)
+    assert "Free space there and continue" in fault_of(result)
+    assert socket.gethostname() in fault_of(result)
+    assert keys.RECORD not in result
+    monkeypatch.undo()
+
+
+def test_other_data_than_the_search_began_with_are_told_and_not_trained_on(assignment, search):
+    trainable = SegmentationTrainable(config=assignment("t0000") | {keys.DATA_OF: (search.url, "another fingerprint")})
+    assert "a search needs the data that it began with" in fault_of(trainable.train())
+    assert search.child("trials").names() == []
+    trainable.stop()
+
+
+def test_data_that_are_not_there_are_told_and_not_the_trials_failure(assignment, tmp_path):
+    gone = DatasetConfig(layout="aeroscapes", root=tmp_path / "gone")
+    trainable = SegmentationTrainable(config=assignment("t0000", dataset=gone))
+    assert "no such folder" in fault_of(trainable.train())
+    trainable.stop()
+
+
+def test_a_refused_checkpoint_is_told_once(assignment, search):
+    first = SegmentationTrainable(config=assignment("t0000", max_epochs=3))
+    for _ in range(2):
+        assert json.loads(first.train()[keys.NOTES]) == []
+    first.stop()
+    name = "trials/t0000/checkpoints/0002.pt"
+    search.write(name, search.read(name)[:-10])
+    second = SegmentationTrainable(config=assignment("t0000", max_epochs=3))
+    (note,) = json.loads(second.train()[keys.NOTES])
+    assert f"{name} is damaged and passed over" in note
+    assert json.loads(second.train()[keys.NOTES]) == []
+    second.stop()

@@ -4,6 +4,7 @@ import pytest
 
 from search.config import SearchConfig
 from search.search_folder import read_meta, require_startable, write_search
+from trainable.data_identity import DataChangedError, DataIdentity, SampleIdentity
 from trainable.errors import InputError
 from trainable.storage import Storage
 
@@ -23,9 +24,14 @@ def folder(tmp_path):
     return Storage(str(tmp_path / "folder"))
 
 
+def data(name):
+    """An image set whose only file is other in every data set."""
+    return DataIdentity(name, {"a_1": SampleIdentity(name, "a", "train")})
+
+
 @pytest.fixture
 def begun(folder):
-    write_search(config(), folder, "data-1")
+    write_search(config(), folder, data("data-1"))
     folder.write("trials/t0000/config.json", b"{}")
     return folder
 
@@ -43,9 +49,26 @@ def test_a_second_launch_needs_resume(begun):
 
 
 def test_a_launch_that_failed_before_its_first_trial_can_be_started_again(folder):
-    write_search(config(), folder, "data-1")
+    write_search(config(), folder, data("data-1"))
     require_startable(config(seed=4), folder, resume=False)
+    require_startable(config(), folder, resume=True)
     assert folder.names("trials") == []
+
+
+def test_data_that_were_mended_before_the_first_trial_are_no_change(folder):
+    first = write_search(config(), folder, data("data-1"))
+    assert write_search(config(), folder, data("data-2")).data_fingerprint != first.data_fingerprint
+    assert DataIdentity.read(folder, "data-2") == data("data-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [("search.json", "must say which search this is"), ("search.yaml", "the config that the search began with")],
+)
+def test_a_damaged_file_of_the_search_is_named(begun, name, rule):
+    begun.write(name, b'{"search_id": "x", ')
+    with pytest.raises(InputError, match=rf"{name} must .*{rule.removeprefix('must ')}"):
+        require_startable(config(), begun, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +106,11 @@ def test_what_a_resume_may_not_change(begun, change, message):
 
 def test_other_data_are_refused(begun):
     identity = read_meta(begun)
-    assert write_search(config(), begun, "data-1") == identity
-    with pytest.raises(InputError, match=r"fingerprint data-1\); got fingerprint data-2"):
-        write_search(config(), begun, "data-2")
+    assert write_search(config(), begun, data("data-1")) == identity
+    with pytest.raises(DataChangedError, match=r"that it began with; got 1 sample with another image or mask \(a_1\)"):
+        write_search(config(), begun, data("data-2"))
 
 
 def test_two_searches_of_one_name_are_two(folder, tmp_path):
     other = Storage(str(tmp_path / "other"))
-    assert write_search(config(), folder, "d").search_id != write_search(config(), other, "d").search_id
+    assert write_search(config(), folder, data("d")).search_id != write_search(config(), other, data("d")).search_id

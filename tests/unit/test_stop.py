@@ -17,7 +17,7 @@ def test_a_spent_time_budget_is_a_reason():
     assert StopFlag(0.0).reason() == "the time budget is spent"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_raises_the_flag_and_the_old_handlers_come_back(number):
     before = signal.getsignal(number)
     stop = StopFlag(None)
@@ -27,3 +27,15 @@ def test_a_signal_raises_the_flag_and_the_old_handlers_come_back(number):
         assert stop.reason() == signal.Signals(number).name
         assert signal.getsignal(number) is before, "a second signal acts as it would have without us"
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """`nohup` ignores SIGHUP for the search that it starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = StopFlag(None)
+        with stop.caught_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.reason() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,201 @@
+"""One search whose driver is killed at five moments, and resumed each time: nothing is lost, and nothing done twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from trainable.storage import Storage
+from trainable.trial_record import load_trials
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+TRIALS = 6
+EPOCHS = 3
+SLOTS = 2
+
+# Where the driver is killed, one launch after the other.
+MOMENTS = {
+    "a folder": (
+        "training t0000 1",
+        "training t0002 2",
+        "before the record of t0003 2",
+        "MLflow has metrics of t0004",
+        "after the record of t0005 3",
+    ),
+    "S3": (
+        "training t0000 1",
+        "training t0001 3",
+        "before the record of t0002 1",
+        "MLflow has created t0004",
+        "before the record of t0005 3",
+    ),
+}
+
+
+class Killed:
+    """What a search was like after each kill, and what it is in the end."""
+
+    def __init__(self, folder, work):
+        self.folder = folder
+        self.config = work / "search.yaml"
+        self.log = work / "log"
+        self.mlflow = f"sqlite:///{work}/mlflow.db"
+        self.after_kills = []
+        self.trained_again = []
+
+    def launch(self, moment, *options):
+        command = [sys.executable, str(Path(__file__).with_name("killable_driver.py"))]
+        command += [str(self.config), moment, str(self.log), *options]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def kill_at(self, moment, *options):
+        """Kill the driver alone, as an out-of-memory killer does; Ray's processes end by themselves."""
+        here = Path(f"{self.log}.here")
+        here.unlink(missing_ok=True)
+        driver = self.launch(moment, *options)
+        deadline = time.monotonic() + 120
+        while not here.exists():
+            assert driver.poll() is None, driver.stdout.read()
+            assert time.monotonic() < deadline, f"{moment} never came"
+            time.sleep(0.05)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        driver.stdout.close()
+        wait_for_the_end_of(driver.pid)
+        self.after_kills.append(load_trials(self.folder))
+        self.trained_again.append(self.trained_but_not_durable())
+
+    def trained_but_not_durable(self):
+        durable = {(trial.card.trial_id, epoch.epoch) for trial in self.after_kills[-1] for epoch in trial.epochs}
+        return {key for key in self.trained() if key not in durable}
+
+    def trained(self):
+        """How often each epoch was trained."""
+        words = [line.split() for line in self.log.read_text().splitlines()]
+        return Counter((trial, int(epoch)) for kind, trial, epoch in words if kind == "trained")
+
+    def observations(self):
+        words = [line.split() for line in self.log.read_text().splitlines()]
+        return [(int(number), int(known)) for kind, number, known in words if kind == "suggested"]
+
+
+def wait_for_the_end_of(session, seconds=40):
+    """Until nothing of a killed driver's session works any more; then end Ray's two agents, which stay."""
+    deadline = time.monotonic() + seconds
+    while any(not name.endswith("Agent") for name in processes_of(session)):
+        assert time.monotonic() < deadline, processes_of(session)
+        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.killpg(session, signal.SIGKILL)
+
+
+def processes_of(session):
+    """Names of the living processes of a session."""
+    names = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                names.append((entry / "cmdline").read_text().strip("\0 ").split("\0")[0])
+    return names
+
+
+@pytest.fixture(scope="module", params=list(MOMENTS))
+def killed(request, make_small_search, search_cache, tmp_path_factory):
+    work = tmp_path_factory.mktemp("killed")
+    storage = f"{request.getfixturevalue('s3')}/killed" if request.param == "S3" else str(work / "runs")
+    values = make_small_search(storage, search_cache, baselines="none")
+    values |= {
+        "budget": {"trials": TRIALS, "max_epochs": EPOCHS},
+        "scheduler": {"grace_epochs": EPOCHS, "reduction_factor": 2},  # nothing is stopped early
+        "tracking": {"uri": f"sqlite:///{work}/mlflow.db"},
+        "resources": {"cache_dir": str(search_cache), "max_concurrent": SLOTS},
+    }
+    search = Killed(Storage(f"{storage}/small"), work)
+    search.config.write_text(yaml.safe_dump(values))
+    for place, moment in enumerate(MOMENTS[request.param]):
+        search.kill_at(moment, *(["--resume"] if place else []))
+    last = search.launch("never", "--resume")
+    output, _ = last.communicate(timeout=180)
+    assert last.returncode == 0, output
+    return search
+
+
+def test_the_budget_is_finished_and_every_epoch_was_trained_once_into_the_state(killed):
+    trials = load_trials(killed.folder)
+    assert [trial.card.trial_id for trial in trials] == [f"t{number:04d}" for number in range(TRIALS)]
+    assert [trial.state for trial in trials] == ["completed"] * TRIALS
+    for trial in trials:
+        assert [epoch.epoch for epoch in trial.epochs] == [1, 2, 3]
+        assert [epoch.metrics["train_loss"] for epoch in trial.epochs] == [1, 1 / 2, 1 / 3]
+
+
+def test_what_was_durable_at_a_kill_stays_as_it_was(killed):
+    final = {trial.card.trial_id: trial for trial in load_trials(killed.folder)}
+    assert len(killed.after_kills) == len(MOMENTS["S3"])
+    for trials in killed.after_kills:
+        for trial in trials:
+            assert final[trial.card.trial_id].card == trial.card
+            assert final[trial.card.trial_id].epochs[: len(trial.epochs)] == trial.epochs
+            if trial.end is not None:
+                assert final[trial.card.trial_id] == trial
+    assert max(len(trials) for trials in killed.after_kills) == TRIALS
+
+
+def test_nothing_but_the_epochs_in_flight_was_trained_again(killed):
+    again = {key for key, times in killed.trained().items() if times > 1}
+    assert again <= set().union(*killed.trained_again)
+    assert all(len(epochs) <= SLOTS for epochs in killed.trained_again)
+    assert sum(killed.trained().values()) <= TRIALS * EPOCHS + SLOTS * len(killed.after_kills)
+
+
+def test_every_suggestion_was_made_of_all_trials_before_it(killed):
+    observations = killed.observations()
+    assert {number for number, _ in observations} == set(range(TRIALS))
+    assert all(known == number for number, known in observations)
+
+
+def test_mlflow_has_a_run_a_trial_and_a_point_an_epoch(killed):
+    client = mlflow.MlflowClient(tracking_uri=killed.mlflow)
+    runs = client.search_runs([client.get_experiment_by_name("aerosweep").experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    trials = {run.data.tags.get("aerosweep.trial"): run for run in runs}
+    assert len(runs) == len(trials) == TRIALS + 1
+    for trial in load_trials(killed.folder):
+        run = trials[trial.card.trial_id]
+        for name in ("miou", "train_loss", "objective"):
+            points = client.get_metric_history(run.info.run_id, name)
+            assert [(point.step, point.value, point.timestamp) for point in points] == [
+                (epoch.epoch, epoch.metrics[name], epoch.time_ms) for epoch in trial.epochs
+            ]
+
+
+def test_the_optuna_journal_has_every_trial_once(killed, tmp_path):
+    journal = tmp_path / "optuna.journal"
+    journal.write_bytes(killed.folder.read("optuna.journal"))
+    study = optuna.load_study(study_name="small", storage=JournalStorage(JournalFileBackend(str(journal))))
+    copied = sorted(trial.user_attrs["aerosweep_trial"] for trial in study.trials)
+    assert copied == [f"t{number:04d}" for number in range(TRIALS)]
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+
+
+def test_nothing_half_written_and_no_lease_is_left(killed):
+    assert "driver.json" not in killed.folder.names()
+    if killed.folder.is_local:
+        assert not list(killed.folder.local_path.rglob(".writing-*"))
+    for number in range(TRIALS):
+        assert killed.folder.names(f"trials/t{number:04d}/checkpoints") == []
