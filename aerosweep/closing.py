@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.redaction import redacted
+
 if TYPE_CHECKING:
     from search.config import SearchConfig
     from search.launch import SearchOutcome
@@ -61,8 +63,8 @@ def dashboard_command(folder: str) -> str | None:
 
 
 def resume_command(argv: Sequence[str]) -> str:
-    """The same command line with `--resume`, quoted for a shell."""
-    program, *arguments = argv
+    """The same command line with `--resume`, quoted for a shell; passwords are left out."""
+    program, *arguments = (redacted(word) for word in argv)
     begin = ["python", "-m", "aerosweep"] if Path(program).name == "__main__.py" else [Path(program).name]
     return shlex.join([*begin, *(word for word in arguments if word != "--resume"), "--resume"])
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from trainable.redaction import redacted
+
 if TYPE_CHECKING:
     from analysis.confirmation import Confirmation
     from search.config import SearchConfig
@@ -24,8 +26,8 @@ def log_console() -> Console:
 
 
 def printer(console: Console) -> Callable[[str], None]:
-    """Prints lines as they are."""
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Prints lines as they are, but for passwords."""
+    return lambda line: console.print(redacted(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def confirm_search(config: "SearchConfig", address: str | None, console: Console) -> int:

@@ -3,7 +3,7 @@
 import os
 import shlex
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -133,10 +133,10 @@ def synthesize(
     folder.parent.mkdir(parents=True, exist_ok=True)
     jobs = 1 if images <= _DRAWN_ALONE else os.cpu_count() or 1
     # Made aside and renamed: a set is whole or absent.
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    unfinished.mkdir()
     try:
         write_set(unfinished, images, dataset.height_width, seed, jobs, scenes, imbalance)
-        unfinished.chmod(0o755)
         unfinished.replace(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -13,7 +13,8 @@ import pandas as pd
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from trainable.config import TrialConfig
 from trainable.errors import InputError
-from trainable.mlflow_client import connect, sqlite_path, without_password
+from trainable.mlflow_client import connect, sqlite_path
+from trainable.redaction import in_short, redacted
 from trainable.trial_record import (
     CONFIG_FILE,
     OBJECTIVE,
@@ -58,12 +59,11 @@ def read_search(uri: str, search: str) -> RecordedSearch:
     if path is not None and not path.is_file():
         raise InputError("the tracking URI must be of an MLflow store that exists", f"no file {path}", _WHERE)
     try:
-        return _Reader(connect(uri), without_password(uri)).read(search)
+        return _Reader(connect(uri), redacted(uri)).read(search)
     except InputError:
         raise
     except Exception as error:  # a tracker may raise anything
-        reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
-        raise InputError(f"a report needs MLflow at {without_password(uri)}", reason, _WHERE) from error
+        raise InputError(f"a report needs MLflow at {redacted(uri)}", in_short(error), _WHERE) from error
 
 
 _WHERE: Final = "Start it, or name another with --tracking-uri URI"

@@ -5,6 +5,7 @@ What is large (metric histories, counts by image, weights) is read when it is fi
 
 import csv
 import io
+import logging
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ from trainable.trial_record import (
     WEIGHTS_FILE,
 )
 from trainable.trial_words import loss_name, model_and_loss
+
+logger = logging.getLogger(__name__)
 
 Counted = TypeVar("Counted", bound=ImageCounts)
 
@@ -125,14 +128,14 @@ class RecordedTrial:
     @cached_property
     def image_counts(self) -> ImageCounts | None:
         """What its best epoch did on each dev image, or None where that is not recorded (yet)."""
-        return _decoded(ImageCounts, self.source.artifact(self.run_id, PER_IMAGE_COUNTS_FILE))
+        return self._decoded(ImageCounts, PER_IMAGE_COUNTS_FILE)
 
     @cached_property
     def held_out(self) -> HeldOutCounts | None:
         """Of a confirmation: what its network did on each val image, or None."""
         if not self.confirms:
             return None
-        return _decoded(HeldOutCounts, self.source.artifact(self.run_id, HELD_OUT_COUNTS_FILE.replace("/", "_")))
+        return self._decoded(HeldOutCounts, HELD_OUT_COUNTS_FILE.replace("/", "_"))
 
     @cached_property
     def matrix(self) -> NDArray[np.int64] | None:
@@ -145,6 +148,15 @@ class RecordedTrial:
         if not self.confirms:
             return None
         return _decoded_matrix(self.source.artifact(self.run_id, HELD_OUT_MATRIX_FILE.replace("/", "_")))
+
+    def _decoded(self, kind: type[Counted], name: str) -> Counted | None:
+        """What an artifact holds; a damaged one, or one of an older version, is named in the log and as good as none."""
+        data = self.source.artifact(self.run_id, name)
+        try:
+            return None if data is None else kind.from_bytes(data)
+        except _UNREADABLE as error:
+            logger.warning("%s of run %s (%s) cannot be read: %s", name, self.run_id, self.trial_id, error)
+            return None
 
     def weights(self) -> bytes | None:
         """The bytes of its weights file, or None where they were not kept."""
@@ -223,14 +235,6 @@ class RecordedSearch:
         for trial in full_first:
             best.setdefault(trial.loss, trial)
         return dict(sorted(best.items(), key=lambda item: -item[1].objective))
-
-
-def _decoded(kind: type[Counted], data: bytes | None) -> Counted | None:
-    """What the bytes hold; a damaged file, or one of an older version, is as good as none."""
-    try:
-        return None if data is None else kind.from_bytes(data)
-    except _UNREADABLE:
-        return None
 
 
 def _decoded_matrix(data: bytes | None) -> NDArray[np.int64] | None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from search.ranking import pareto_front, ranked
 from search.trial_line import ended_line
+from trainable.redaction import redacted
 from trainable.trial_record import TrialSnapshot
 from trainable.trial_words import loss_text, model_and_loss
 
@@ -67,7 +68,7 @@ class SearchView(Protocol):
         ...
 
     def say(self, line: str) -> None:
-        """Print a line for the user."""
+        """Print a line for the user, without the passwords of the URIs in it."""
         ...
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class PlainView:
 
     def say(self, line: str) -> None:
         """Print a line."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(redacted(line), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -141,7 +142,7 @@ class LiveView:
 
     def say(self, line: str) -> None:
         """Print a line above the view."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(redacted(line), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the view off the terminal."""

@@ -4,7 +4,8 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from trainable.errors import InputError
@@ -18,6 +19,9 @@ _ENVIRONMENT: Final = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+_MAY_BE_JOINED: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's switch, not only on these: with 0 it listens on the loopback interface alone, else on all."""
 
 
 @contextmanager
@@ -34,9 +38,47 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
     Raises:
         InputError: There is no such cluster.
     """
+    address = address or os.environ.get("RAY_ADDRESS") or None
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    with _on_loopback(alone=address is None), _token_kept():
+        ray = _connect(address)
+    # A failed trial is told of by our own line, with its reason.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _on_loopback(alone: bool) -> Iterator[None]:
+    """Let Ray, which is imported and started within, listen to this machine alone, unless the user says otherwise."""
+    if not alone or _MAY_BE_JOINED in os.environ:
+        yield
+        return
+    os.environ[_MAY_BE_JOINED] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_MAY_BE_JOINED]
+
+
+@contextmanager
+def _token_kept() -> Iterator[None]:
+    """Keep to the user the token that Ray, when it is started within, makes readable for all.
+
+    Whoever has it can run code as the user.
+    """
+    token = Path.home() / ".ray" / "auth_token"
+    with suppress(OSError):  # where the home is not ours to write, Ray makes no token there
+        token.parent.mkdir(mode=0o700, exist_ok=True)
+    yield
+    with suppress(OSError):
+        token.chmod(0o600)
+
+
+def _connect(address: str | None) -> Any:
     import ray
 
     options: dict[str, Any] = {} if address else {"include_dashboard": False}
@@ -50,12 +92,7 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
             "token authentication (`ray start` turns it on where ~/.ray/auth_token exists) needs RAY_AUTH_MODE=token "
             "here and on every node, and the same token",
         ) from error
-    # A failed trial is told of by our own line, with its reason.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    try:
-        yield ray.cluster_resources()
-    finally:
-        ray.shutdown()
+    return ray
 
 
 def run_tune(

@@ -4,11 +4,11 @@ import os
 import re
 import shlex
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from search.config import TrackingConfig
 from trainable.errors import InputError
-from trainable.mlflow_client import without_password
+from trainable.mlflow_client import with_password
+from trainable.redaction import redacted
 from trainable.storage import Storage
 
 
@@ -23,9 +23,9 @@ def tracking_uri(tracking: TrackingConfig, storage: str) -> tuple[str, str | Non
         The tracking URI, and where a new experiment keeps its artifacts (None: where the server says).
 
     Raises:
-        InputError: No URI is given and `storage` can hold no SQLite file, or the URI is a folder.
+        InputError: No URI is given and `storage` can hold no SQLite file, or the URI is a folder or lacks its password.
     """
-    local = urlsplit(storage).scheme in ("", "file", "local")
+    local = _scheme(storage) in ("", "file", "local")
     uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None or not uri.strip():
         if not local:
@@ -35,11 +35,11 @@ def tracking_uri(tracking: TrackingConfig, storage: str) -> tuple[str, str | Non
                 "Start `mlflow server` and add --set tracking.uri=http://HOST:5000",
             )
         uri = f"sqlite:///{Storage(storage).local_path / 'mlflow.db'}"
-    return _resolved(uri.strip(), storage, local)
+    return _resolved(with_password(uri.strip()), storage, local)
 
 
 def _resolved(uri: str, storage: str, local: bool) -> tuple[str, str | None]:
-    if urlsplit(uri).scheme in ("", "file") and uri not in ("databricks", "databricks-uc", "uc"):
+    if _scheme(uri) in ("", "file") and uri not in ("databricks", "databricks-uc", "uc"):
         raise InputError(
             "tracking.uri (or MLFLOW_TRACKING_URI) must be a server or a database: MLflow no longer writes to folders",
             uri,
@@ -59,10 +59,16 @@ def _resolved(uri: str, storage: str, local: bool) -> tuple[str, str | None]:
 def ui_command(uri: str) -> str:
     """The shell command that opens the MLflow UI of a tracking URI; a password in it is not shown."""
     if is_database(uri):
-        return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"
-    return f"python -m webbrowser {shlex.quote(without_password(uri))}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}"
+    return f"python -m webbrowser {shlex.quote(redacted(uri))}"
 
 
 def is_database(uri: str) -> bool:
     """Whether MLflow reads and writes this URI without a server in between."""
-    return urlsplit(uri).scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
+    return _scheme(uri).partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
+
+
+def _scheme(uri: str) -> str:
+    """What stands before `://`; not by `urlsplit`, which raises at passwords with brackets."""
+    scheme, separator, _ = uri.partition("://")
+    return scheme if separator else ""

@@ -52,14 +52,14 @@ class ImageCache:
         meta = json.loads((folder / "meta.json").read_text())
         self.folder = folder
         self.fingerprint: str = meta["fingerprint"]
-        self.shapes: NDArray[np.int64] = np.load(folder / "shapes.npy", allow_pickle=False)
-        self.pixel_counts: NDArray[np.int64] = np.load(folder / "pixel_counts.npy", allow_pickle=False)
-        self.digests: NDArray[np.uint8] = np.load(folder / "digests.npy", allow_pickle=False)
+        self.shapes: NDArray[np.int64] = _table(folder / "shapes.npy")
+        self.pixel_counts: NDArray[np.int64] = _table(folder / "pixel_counts.npy")
+        self.digests: NDArray[np.uint8] = _table(folder / "digests.npy")
         self._offsets = _starts(self.shapes.prod(axis=1))
         self._images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="r")
         self._masks = np.memmap(folder / "masks.u8", dtype=np.uint8, mode="r")
         # A row an object: its image, its class, its pixels.
-        table: NDArray[np.int64] = np.load(folder / "objects.npy", allow_pickle=False)
+        table: NDArray[np.int64] = _table(folder / "objects.npy")
         self._object_labels = np.ascontiguousarray(table[:, 1])
         self._object_starts = _starts(table[:, 2])
         self._first_objects = _starts(np.bincount(table[:, 0], minlength=len(self.shapes)))
@@ -235,6 +235,17 @@ def _require_space(folder: Path, needed: int) -> None:
             f"{free / 2**30:.1f} GiB free",
             "Free space there, or set resources.cache_dir to a larger disk",
         )
+
+
+def _table(file: Path) -> NDArray[Any]:
+    """Read a table; nothing in it is ever unpickled."""
+    try:
+        with file.open("rb") as content:
+            table: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        remedy = f"Delete {file.parent}: they are decoded anew"
+        raise InputError("the decoded images must be whole", f"a damaged {file}", remedy) from error
+    return table
 
 
 def _map(file: Path) -> NDArray[np.int32]:

@@ -60,8 +60,12 @@ class ImageCounts:
             ValueError: It is no such file.
             KeyError: A part is missing.
         """
-        with np.load(io.BytesIO(data), allow_pickle=False) as parts:
-            return cls(**{field.name: _value(parts[field.name]) for field in fields(cls)})
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as parts:
+                return cls(**{field.name: _value(parts[field.name]) for field in fields(cls)})
+        except ValueError as error:
+            # numpy's own message goes on to say how to execute what is pickled in it.
+            raise ValueError("it holds something else than counts and names") from error
 
 
 def _array(value: Any) -> NDArray[Any]:

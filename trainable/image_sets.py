@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -72,7 +71,11 @@ def _materialize(config: DatasetConfig, cache_dir: Path) -> Path:
     cache_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / f"synthetic-{key}.lock"):
         if not folder.is_dir():
-            unfinished = Path(tempfile.mkdtemp(prefix=f"synthetic-{key}-", dir=cache_dir))
+            # Not a temporary folder, which would be closed to all others of the node for ever. The name is always the
+            # same, so that what a killed process left is not left for ever; the lock keeps others out.
+            unfinished = folder.with_name(f"{folder.name}.building")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
             try:
                 synthesize(
                     unfinished,

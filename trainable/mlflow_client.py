@@ -10,6 +10,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from trainable.errors import InputError
+from trainable.redaction import is_redacted, redacted
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -19,7 +22,8 @@ _ENVIRONMENT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # What it logs as an error, with the trace of a locked database, it also raises, and we say it in a line.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a search tells nobody that it runs
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
@@ -27,11 +31,15 @@ _ENVIRONMENT: Final = {
 
 
 def connect(uri: str) -> "MlflowClient":
-    """Make a client; of a new SQLite file the folder is made.
+    """Make a client; a new SQLite file and its folder are made.
 
     Args:
         uri: The tracking URI.
+
+    Raises:
+        InputError: It lacks its password, and the environment does not have it.
     """
+    uri = with_password(uri)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"mlflow\.")
@@ -42,6 +50,8 @@ def connect(uri: str) -> "MlflowClient":
     path = sqlite_path(uri)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch()  # as the user's umask has it; SQLite would never let a group write
     return MlflowClient(uri)
 
 
@@ -51,6 +61,21 @@ def sqlite_path(uri: str) -> Path | None:
     return None if sqlite is None else Path(sqlite[1])
 
 
-def without_password(uri: str) -> str:
-    """The URI as it may be printed."""
-    return re.sub(r"(://[^/@:]*):[^@]*@", r"\1:***@", uri)
+def with_password(uri: str) -> str:
+    """The tracking URI to connect to: where it was read back without its password, that of the environment.
+
+    Raises:
+        InputError: The environment does not have it.
+    """
+    if not is_redacted(uri):
+        return uri
+    known = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if is_redacted(known) or redacted(known) != uri:
+        raise InputError(
+            "the tracking URI must have its password, which nothing that we write keeps",
+            uri,
+            "Set MLFLOW_TRACKING_URI to the whole URI, or give it by --set tracking.uri=URI (--tracking-uri URI for a "
+            "report); an http server also takes MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD beside a URI "
+            "without them",
+        )
+    return known

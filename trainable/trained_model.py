@@ -9,6 +9,7 @@ from trainable.errors import InputError
 from trainable.model import build_model
 from trainable.storage import Storage
 from trainable.trial_record import TrialRecord, load_trials
+from trainable.user_class import in_one_line
 
 
 def load_trained_model(folder: str, trial_id: str) -> nn.Module:
@@ -23,7 +24,7 @@ def load_trained_model(folder: str, trial_id: str) -> nn.Module:
         `trainable.pixels.normalise`, sides multiples of 32, to logits_NCHW.
 
     Raises:
-        InputError: No such trial, or its weights were not kept.
+        InputError: No such trial, or its weights were not kept or are damaged.
     """
     search = Storage(folder)
     trials = {trial.card.trial_id: trial for trial in load_trials(search)}
@@ -32,13 +33,23 @@ def load_trained_model(folder: str, trial_id: str) -> nn.Module:
     best = trials[trial_id].best
     record = TrialRecord(search, trial_id)
     data = None if best is None else record.folder.read(record.best_file(best.epoch, names.WEIGHTS_FILE))
-    if data is None:
+    if best is None or data is None:
         raise InputError(
             "weights are kept for the best trials and the best of each loss",
             f"none for {trial_id}",
             "Raise confirm.top in the search's config, or train this configuration again with `aerosweep train`",
         )
-    return model_from_weights(ModelConfig.model_validate(trials[trial_id].card.config["model"]), data)
+    weights = f"{record.folder.url}/{record.best_file(best.epoch, names.WEIGHTS_FILE)}"
+    try:
+        return model_from_weights(ModelConfig.model_validate(trials[trial_id].card.config["model"]), data)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise InputError(
+            f"{weights} must hold the trial's weights",
+            in_one_line(error),
+            "Train this configuration again with `aerosweep train`",
+        ) from error
 
 
 def model_from_weights(config: ModelConfig, data: bytes) -> nn.Module:

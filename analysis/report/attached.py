@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from trainable.mlflow_client import connect
+from trainable.redaction import in_short
 
 ARTIFACT_FOLDER: Final = "report"
 
@@ -22,5 +23,5 @@ def attach_report(uri: str, run_id: str, page: Path) -> str:
     try:
         connect(uri).log_artifact(run_id, str(page), ARTIFACT_FOLDER)
     except Exception as error:  # a tracker may raise anything
-        return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+        return in_short(error)
     return ""

@@ -1,20 +1,31 @@
 """The report of a real search, confirmed and recorded in a real MLflow store, as its user gets it."""
 
 import csv
+import html
+import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
+from aerosweep.report_commands import report_at_the_end
 from analysis.mlflow_reader import read_search
+from analysis.report.attached import attach_report
+from analysis.report.document import MissingPlate
 from analysis.report.opened_data import open_data
+from analysis.report.search_report import compose_search_report
+from search.config_file import load_recorded_config
+from search.projections import mlflow_projection
+from search.search_folder import read_meta
 from trainable.confusion import class_metrics
 from trainable.errors import InputError
 from trainable.storage import Storage
@@ -50,20 +61,28 @@ def search(uri):
     return read_search(uri, "smoke")
 
 
+def missing(document):
+    """Titles of the figures that could not be made, and why."""
+    plates = [plate for section in document.sections for plate in section.plates]
+    return [(plate.title, plate.why) for plate in plates if isinstance(plate, MissingPlate)]
+
+
 def page_of(done):
     assert done.exit_code == 0, done.output
     (path,) = re.findall(r"^report +(\S+)$", done.output, re.MULTILINE)
     return Path(path)
 
 
-def test_a_confirmed_search_ends_with_its_report(place):
+def test_a_confirmed_search_ends_with_its_report(place, search):
     path = place / "runs" / "smoke" / "report" / "report.html"
     assert f"report       {path}" in (place / "printed").read_text()
     page = path.read_text()
     assert "smoke: 5 trials" in page
     assert "defect" not in page, "a figure failed"
-    for verdict in re.findall(r"supported|not supported|cannot be told", page):
-        assert verdict
+    statements = compose_search_report(search, None, "not opened", top=1).statements
+    assert any(statement.verdict for statement in statements)
+    for statement in statements:
+        assert html.escape(statement.text, quote=False) in page.replace("&#39;", "'").replace("&#34;", '"')
     assert page.count("<figure") >= 15
 
 
@@ -154,8 +173,40 @@ def test_an_interrupted_search_without_weights_still_has_a_report(aerosweep, pla
     assert "1 interrupted" in text
     assert "not confirmed" in text
     assert "aerosweep confirm" in text
-    assert "weights" in text
+    assert re.search(r"the weights of t\d{4} must be in MLflow", text)
     assert "defect" not in text
+
+
+def test_a_search_that_still_runs_is_reported_from_mlflow_alone(place, tmp_path):
+    """As MLflow has it in the middle: one trial has ended, one runs, nothing is summed up."""
+    folder, uri = Storage(str(place / "runs" / "smoke")), f"sqlite:///{tmp_path}/half.db"
+    ended, running = load_trials(folder)[:2]
+    config = load_recorded_config(folder.url, [], None)
+    config = config.model_copy(update={"tracking": config.tracking.model_copy(update={"uri": uri})})
+    projection = mlflow_projection(config, folder, read_meta(folder))
+    projection.project(ended)
+    projection.project(replace(running, end=None, epochs=running.epochs[:1]))
+    half = read_search(uri, "smoke")
+    document = compose_search_report(half, None, "not opened", top=1)
+    assert "1 running" in dict(document.facts)["Trials"]
+    assert not [title for title, why in missing(document) if "defect" in why]
+
+
+def test_a_tracker_that_is_gone_costs_the_report_nothing_but_its_place_there(place, free_ports):
+    (port,) = free_ports(1)
+    page = place / "runs" / "smoke" / "report" / "report.html"
+    assert "Connection refused" in attach_report(f"http://127.0.0.1:{port}", "0" * 32, page)
+
+
+def test_a_report_that_fails_at_the_end_says_so_and_is_no_failure_of_the_search(place, tmp_path):
+    config = load_recorded_config(str(place / "runs" / "smoke"), [], None)
+    lost = config.model_copy(
+        update={"tracking": config.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}/x.db"})}
+    )
+    lines = []
+    report_at_the_end(lost, Console(file=io.StringIO()), lines.append)
+    (line,) = lines
+    assert re.match(r"the report could not be written .*; try `.*aerosweep report .*/runs/smoke`", line)
 
 
 def test_the_notebook_runs_on_another_search(uri, search):

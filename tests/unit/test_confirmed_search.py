@@ -111,3 +111,9 @@ def test_many_names_are_cut(confirmed_losses):
     runs = [replace(without_counts(run), state="running") for run in confirmed_losses.runs]
     (said,) = missing_of_confirmation(with_runs(confirmed_losses, runs))
     assert said.startswith("The runs t0004-s1, t0004-s2, t0004-s3, t0003-s1, t0003-s2, t0003-s3 and 6 others have not")
+
+
+def test_counts_that_cannot_be_read_are_named(confirmed_losses, caplog):
+    run = confirmed_losses.runs[0]
+    assert with_artifact(run, b"no archive").held_out is None
+    assert f"val_counts.npz of run {run.run_id} ({run.trial_id}) cannot be read" in caplog.text

@@ -267,3 +267,13 @@ def test_a_set_may_have_any_name(image_set, cache_dir):
     folder = open_cache(named, cache_dir).folder
     assert folder.parent == cache_dir
     assert folder.name.startswith(".._Cars___roads_2026-")
+
+
+@pytest.mark.parametrize("name", ["shapes", "pixel_counts", "digests", "objects"])
+@pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: b"", lambda data: pickle.dumps([1])])
+def test_a_damaged_table_is_named_with_what_to_delete(image_set, cache_dir, name, damage):
+    folder = open_cache(image_set, cache_dir).folder
+    table = folder / f"{name}.npy"
+    table.write_bytes(damage(table.read_bytes()))
+    with pytest.raises(InputError, match=rf"got a damaged {table}\. Delete {folder}: they are decoded anew"):
+        open_cache(image_set, cache_dir)
