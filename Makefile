@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: smoke test lint format bench calibrate clean
+.PHONY: smoke test lint format bench soak calibrate clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aerosweep needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Run make PYTHON=python3.11")'
@@ -19,10 +19,11 @@ install: $(INSTALLED)
 smoke: $(INSTALLED)
 	$(BIN)/aerosweep search examples/smoke.yaml --output runs --set name=smoke-$$(date +%Y%m%d-%H%M%S)
 
-# What needs no Ray runs on all cores; the rest starts clusters, servers and browsers of its own, one at a time.
+# First what needs no Ray, then what starts clusters, servers and browsers of its own: a file at a time on each of two
+# cores, because such tests wait more than they compute.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/reference tests/property
-	$(BIN)/python -m pytest tests/integration tests/browser
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests/integration tests/browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -36,7 +37,11 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	mkdir -p benchmarks/results
-	for module in orchestration loss_step copy_paste evaluation mask_statistics report; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+	for module in orchestration dead_tracker loss_step copy_paste evaluation mask_statistics report; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+
+# Hundreds of short trials while their processes, the driver and the tracker are killed; then everything is compared.
+soak: $(INSTALLED)
+	$(BIN)/python tests/soak.py
 
 # How often a confirmation is wrong: by simulation, and with networks really trained (half an hour on two cores).
 calibrate: $(INSTALLED)

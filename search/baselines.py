@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from search.space import Choice, Domain, Fixed, Range, Space, Value, exists, highest, values_of
+from search.config_problem import show, unknown_key
+from search.space import SECTIONS, Choice, Domain, Fixed, Range, Space, Value, exists, highest, values_of
 from trainable.errors import InputError
 
 SEED_VALUES: Final[dict[str, Value]] = {
@@ -112,8 +113,9 @@ def _each_value(key: str, space: Space) -> list[dict[str, Value]]:
 
 
 def _complete(given: Mapping[str, Value], space: Space, where: str) -> dict[str, Value]:
-    for key in given:
+    for key, value in given.items():
         if key not in space.domains:
+            _require_known(key, value, where)
             raise InputError(
                 f"{where} may only name keys of the space", key, f"Add space.{key}, or remove it from the baseline"
             )
@@ -127,6 +129,21 @@ def _complete(given: Mapping[str, Value], space: Space, where: str) -> dict[str,
             f"{where} names a parameter that its loss does not have", ", ".join(sorted(unused)), "Remove it"
         )
     return point
+
+
+def _require_known(key: str, value: object, where: str) -> None:
+    """Refuse what is no key of any space."""
+    section, _, name = key.partition(".")
+    if key in SECTIONS:
+        rule = f"{where} must map {key} to keys and values"
+        raise InputError(rule, show(value), f"Write {{{key}: {{KEY: VALUE}}}}")
+    fields = SECTIONS[section].model_fields if section in SECTIONS else None
+    if fields is None or name.partition(".")[0] not in fields:
+        everywhere = [f"{other}.{field}" for other, kind in SECTIONS.items() for field in kind.model_fields]
+        meant = (
+            unknown_key(key, value, fields, everywhere) if fields else unknown_key(section, value, SECTIONS, everywhere)
+        )
+        raise InputError(f"{where} must name keys of a space", f"{key}: {show(value)}", meant.remedy)
 
 
 def _value(key: str, domain: Domain, given: Mapping[str, Value], where: str) -> Value:
@@ -147,20 +164,36 @@ def _middle(domain: Choice | Range) -> Value:
 
 
 def _require_inside(key: str, value: Value, domain: Domain, where: str) -> Value:
-    match domain:
-        case Fixed(fixed):
-            inside, allowed = value == fixed, f"{fixed}"
-        case Choice(values):
-            inside, allowed = value in values, f"one of {list(values)}"
-        case Range(low, high):
-            inside, allowed = isinstance(value, (int, float)) and low <= value <= high, f"{low}..{high}"
-    if not inside:
+    found = _inside(value, domain)
+    if found is None:
         raise InputError(
-            f"{where} must lie in the space, and space.{key} is {allowed}",
+            f"{where} must lie in the space, and space.{key} is {_in_words(domain)}",
             f"{key}={value}",
             f"Widen space.{key}, or set `baselines: none` or a list of points",
         )
-    return value
+    return found
+
+
+def _inside(value: Value, domain: Domain) -> Value | None:
+    """The value as its domain writes it (4 for 4.0), or None where it lies outside."""
+    if not isinstance(domain, Range):
+        alike = (each for each in values_of(domain) if isinstance(each, bool) == isinstance(value, bool))
+        return next((each for each in alike if each == value), None)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not domain.low <= value <= domain.high:
+        return None
+    if domain.integer:
+        return int(value) if value == int(value) else None
+    return float(value)
+
+
+def _in_words(domain: Domain) -> str:
+    match domain:
+        case Fixed(value):
+            return f"{value}"
+        case Choice(values):
+            return f"one of {list(values)}"
+        case Range(low, high, _, integer):
+            return f"{'a whole number of ' if integer else ''}{low}..{high}"
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, Value]:

@@ -13,6 +13,7 @@ from pydantic import (
     PrivateAttr,
     Tag,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -25,6 +26,7 @@ from trainable.config import EvaluationConfig, OptimizerConfig, RuntimeConfig, S
 from trainable.dataset_config import DatasetConfig
 from trainable.errors import InputError
 from trainable.objectives import Objective, is_minimised
+from trainable.redaction import redacted
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -47,7 +49,8 @@ class SchedulerConfig(Section):
     """Asynchronous successive halving (ASHA, Li et al. 2020).
 
     Attributes:
-        grace_epochs: The first rung: no trial is stopped before.
+        grace_epochs: The first rung: no trial is stopped before. By default 10, or `budget.max_epochs` where that is
+            less.
         reduction_factor: One in this many passes a rung; the rungs grow by the same factor.
     """
 
@@ -89,6 +92,9 @@ class ReportConfig(Section):
     format: Literal["png", "svg", "pdf"] = "png"
 
 
+_LEAST_SHARE: Final = 0.0001
+
+
 class ResourcesConfig(Section):
     """What a trial gets of a machine.
 
@@ -107,6 +113,9 @@ class ResourcesConfig(Section):
     @field_validator("cpus_per_trial", "gpus_per_trial")
     @classmethod
     def _is_placeable(cls, value: float | str, info: ValidationInfo) -> float | str:
+        if isinstance(value, float) and 0 < value < _LEAST_SHARE:
+            rule = f"resources.{info.field_name} must be {_LEAST_SHARE} or above, the least that Ray counts"
+            raise InputError(rule, value, "Raise it")
         if isinstance(value, float) and value > 1 and not value.is_integer():
             rule = f"resources.{info.field_name} must be a whole number, or below 1 to share one"
             raise InputError(rule, value, f"Write {int(value)} or {int(value) + 1}")
@@ -116,13 +125,19 @@ class ResourcesConfig(Section):
 class TrackingConfig(Section):
     """Where MLflow is.
 
+    Whatever is made of it (the search's own copy of the config, params in MLflow) has the URI without its password.
+
     Attributes:
         uri: A tracking URI; null takes MLFLOW_TRACKING_URI, else an SQLite file beside the searches.
         experiment: Name of the MLflow experiment.
     """
 
-    uri: str | None = None
+    uri: Annotated[Annotated[str, Field(min_length=1)] | None, Field(repr=False)] = None
     experiment: Annotated[str, Field(min_length=1)] = "aerosweep"
+
+    @field_serializer("uri")
+    def _redacted(self, uri: str | None) -> str | None:
+        return None if uri is None else redacted(uri)
 
 
 class SpaceConfig(BaseModel):
@@ -208,6 +223,21 @@ Objectives = Annotated[
 """A name, or a list of at least two; a list of one is the same as the name."""
 
 
+def _holds_no_secret(storage: str) -> str:
+    if redacted(storage) == storage:
+        return storage
+    raise InputError(
+        "storage must hold no password and no key: it is shown and recorded",
+        redacted(storage),
+        "Put them into the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://, "
+        "FSSPEC_PROTOCOL_OPTION for others (FSSPEC_FTP_PASSWORD)",
+    )
+
+
+StorageUrl = Annotated[str, Field(min_length=1), AfterValidator(_holds_no_secret)]
+"""A path, or an fsspec URL without credentials."""
+
+
 class SearchConfig(Section):
     """A whole search; see docs/config.md for every key.
 
@@ -223,7 +253,7 @@ class SearchConfig(Section):
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
     dataset: DatasetConfig
-    storage: Annotated[str, Field(min_length=1)] = "runs"
+    storage: StorageUrl = "runs"
     objective: Objectives = "miou"
     space: SpaceConfig = SpaceConfig()
     baselines: Literal["seed", "strong", "none"] | list[dict[str, Any]] = "none"
@@ -237,9 +267,29 @@ class SearchConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _end_grace_with_training(cls, given: Any) -> Any:
+        """Shorten the default grace period to a training that ends before it, so that the record shows the real one."""
+        if not isinstance(given, dict):
+            return given
+        budget, scheduler = given.get("budget"), given.get("scheduler", {})
+        max_epochs = budget.get("max_epochs") if isinstance(budget, dict) else getattr(budget, "max_epochs", None)
+        default = SchedulerConfig().grace_epochs
+        if isinstance(max_epochs, int) and 1 <= max_epochs < default and isinstance(scheduler, dict):
+            return given | {"scheduler": {"grace_epochs": max_epochs} | scheduler}
+        return given
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         problems = []
+        if self.scheduler.grace_epochs > self.budget.max_epochs:
+            rule = f"scheduler.grace_epochs must be at most budget.max_epochs ({self.budget.max_epochs})"
+            remedy = "Lower it, or train longer; where the two are the same, no trial is stopped early"
+            problems.append(InputError(rule, self.scheduler.grace_epochs, remedy))
+        if self.runtime.precision == "fp16" and self.resources.gpus_per_trial == 0:
+            remedy = "Set runtime.precision to auto, bf16 or fp32, or give the trials a GPU"
+            problems.append(InputError("runtime.precision fp16 needs a GPU", "resources.gpus_per_trial 0", remedy))
         warmup = highest(self.parsed_space.domains.get("optimizer.warmup_epochs", _DEFAULT_WARMUP))
         if warmup >= self.budget.max_epochs:
             problems.append(too_long_a_warmup("space.optimizer.warmup_epochs", warmup, self.budget.max_epochs))

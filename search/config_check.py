@@ -15,6 +15,7 @@ from search.space import SECTIONS
 from search.train_config import TrainConfig
 from trainable.errors import InputError
 from trainable.loss_parameters import LOSS_NAME_RULE, LOSS_NAMES
+from trainable.model_names import ARCHITECTURE_NAMES, ARCHITECTURE_RULE
 from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -101,6 +102,9 @@ def _key(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 def _describe(details: ErrorDetails, key: str, model: type[BaseModel]) -> tuple[InputError, ...]:
     if details["type"] == "extra_forbidden":
+        if "." in str(details["loc"][-1]):
+            rule, remedy = f"{key} must be nested in the file: only --set takes dotted keys", key.replace(".", ": {")
+            return (InputError(rule, show(details["input"]), f"Write {remedy}: ...{'}' * key.count('.')}"),)
         return (_unknown(key, details["input"], model),)
     if key in _SPELLED_OUT and details["type"] not in ("value_error", "missing"):
         rule, remedy = _SPELLED_OUT[key]
@@ -115,8 +119,9 @@ def _with_suggestion(problem: InputError) -> InputError:
     _, slash, class_name = given.partition("/")
     names = _NAMES.get(key, ()) + (tuple(f"{kind}/{class_name}" for kind in CLASS_OBJECTIVES) if slash else ())
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(given.lower(), by_lower, n=1) if key in _NAMES else []
-    if not close:
+    plain = given.lower().replace("+", "plus")
+    close = difflib.get_close_matches(plain, by_lower, n=1) if key in _NAMES else []
+    if not close or by_lower[close[0]] == given:
         return problem
     return InputError(problem.rule, problem.value, f"Did you mean {by_lower[close[0]]}? Choose one of them")
 
@@ -125,6 +130,8 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "objective": PLAIN_OBJECTIVES,
     "space.loss.name": LOSS_NAMES,
     "loss.name": LOSS_NAMES,
+    "space.model.architecture": ARCHITECTURE_NAMES,
+    "model.architecture": ARCHITECTURE_NAMES,
 }
 """Keys whose names pydantic does not list, because they take others too."""
 
@@ -138,6 +145,7 @@ _SPELLED_OUT: Final[dict[str, tuple[str, str]]] = {
         "Write for example miou, or [miou, thing_recall] for the best trade-offs",
     ),
     "loss.name": (LOSS_NAME_RULE, "Give one of them, not a list"),
+    "model.architecture": (ARCHITECTURE_RULE, "Give one of them, not a list"),
     "baselines": (
         "must be seed, strong, none or a list of points",
         "A point is a mapping such as {loss: {name: dice}}",

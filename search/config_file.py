@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from search.baselines import baseline_points
 from search.config import SearchConfig
@@ -32,6 +32,7 @@ def load_search_config(path: Path, overrides: Sequence[str], output: str | None)
     """
     document = read_config(path, overrides, output)
     config = validate(SearchConfig, document)
+    raise_all(located(_path_problems(document), document))
     raise_all(located(_environment_problems(config), document))
     return config.absolute()
 
@@ -51,7 +52,9 @@ def load_train_config(path: Path | None, overrides: Sequence[str], output: str |
         InputError: Everything that is wrong with it, one line each.
     """
     document = read_config(path, overrides, output)
-    config = validate(TrainConfig, document).as_search()
+    given = validate(TrainConfig, document)
+    raise_all(located(_path_problems(document), document))
+    config = given.as_search()
     raise_all(located(_environment_problems(config), document))
     return config.absolute()
 
@@ -85,7 +88,7 @@ def load_recorded_config(search: str, overrides: Sequence[str], output: str | No
             search,
             "Give the folder that the end of the search names, for example runs/my-search",
         )
-    document = parse_document(data.decode(), f"{storage}/{name}/{CONFIG_FILE}")
+    document = parse_document(data.decode(errors="replace"), f"{storage}/{name}/{CONFIG_FILE}")
     if document.values.get("name") != name:
         rule = "the folder of a search must keep the search's name"
         raise InputError(rule, f"{name} for {document.values.get('name')}", "Rename the folder")
@@ -148,27 +151,72 @@ def _parse_override(text: str) -> tuple[str, Any]:
     return key, parse_value(value, f"--set {text}")
 
 
+_PATHS: Final = (
+    "storage",
+    "dataset.root",
+    "dataset.description",
+    "resources.cache_dir",
+    "space.model.encoder_weights",
+    "model.encoder_weights",
+)
+
+
+def _path_problems(document: ConfigDocument) -> list[InputError]:
+    """Paths that no file could have: of a user who is not there, too long, links in a circle."""
+    problems = []
+    for key in _PATHS:
+        given = document.value(key)
+        for path in given if isinstance(given, list) else [given]:
+            try:
+                Path(path or "").expanduser().resolve().exists()
+            except PermissionError:
+                continue  # of no matter to who does not need it; who does will say so
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+                problems.append(InputError(f"{key} must be a path", f"{show(path)}: {reason}", "Mend the path"))
+    return problems
+
+
 def _environment_problems(config: SearchConfig) -> list[InputError]:
     """What depends on the machine that reads the config, and so is no part of the config's own validation."""
-    checks: tuple[Callable[[SearchConfig], InputError | None], ...] = (_check_storage, _check_tracking)
+    checks: tuple[Callable[[SearchConfig], InputError | None], ...] = (_check_storage, _check_cache, _check_tracking)
     return [problem for check in checks if (problem := check(config))]
 
 
 def _check_storage(config: SearchConfig) -> InputError | None:
-    protocol, separator, _ = config.storage.partition("://")
-    if not separator:
-        path = Path(config.storage).expanduser()
-        if next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), None):
-            return InputError(
-                "storage must be a folder", f"the file {show(config.storage)}", "Give a folder, new or not"
-            )
-        return None
+    protocol, separator, place = config.storage.partition("://")
+    if not separator and re.match(r"\w{2,}:/", config.storage) is None:
+        return _no_folder("storage", Path(config.storage) / config.name)
     import fsspec  # here, because a path needs none of it
 
-    if protocol in fsspec.available_protocols():
+    if protocol in fsspec.available_protocols() and place.strip("/"):
         return None
-    rule = "storage must be a path or the URL of a file system that fsspec knows"
+    rule = "storage must be a path or the URL of a folder in a file system that fsspec knows"
     return InputError(rule, show(config.storage), "Give a path, or for example s3://bucket/searches")
+
+
+def _check_cache(config: SearchConfig) -> InputError | None:
+    cache_dir = config.resources.cache_dir
+    return _no_folder("resources.cache_dir", cache_dir) if cache_dir else None
+
+
+def _no_folder(key: str, given: Path) -> InputError | None:
+    path = given.expanduser().resolve()
+    try:
+        there = next(part for part in (path, *path.parents) if part.exists())
+    except PermissionError as error:
+        return InputError(f"{key} must be a folder", f"{show(str(path))}: {error.strerror}", _OTHER_FOLDER)
+    if not there.is_dir():
+        return InputError(f"{key} must be a folder", f"the file {show(str(there))}", "Give a folder, new or not")
+    effective = os.access in os.supports_effective_ids
+    # A folder that is there may be one to read from: of a search that is over.
+    if there != path and not os.access(there, os.W_OK | os.X_OK, effective_ids=effective):
+        value = f"{show(str(path))}, and nothing can be written to {there}"
+        return InputError(f"{key} must be a folder that can be made", value, _OTHER_FOLDER)
+    return None
+
+
+_OTHER_FOLDER: Final = "Give another folder, or see to it that you may write there"
 
 
 def _check_tracking(config: SearchConfig) -> InputError | None:

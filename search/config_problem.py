@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from trainable.errors import InputError
+from trainable.redaction import redacted
 
 _LONGEST_VALUE: Final = 120
 
@@ -47,7 +48,7 @@ def raise_all(problems: Sequence[InputError]) -> None:
 def show(value: object) -> str:
     """A value as a message quotes it: YAML's words for null and booleans, shortened."""
     words = {None: "null", True: "true", False: "false"}
-    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    text = words[value] if value is None or isinstance(value, bool) else redacted(repr(value))
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
@@ -68,12 +69,13 @@ def unknown_key(key: str, value: object, siblings: Iterable[str], everywhere: It
 
 
 def _meant(section: str, name: str, siblings: list[str], everywhere: list[str]) -> str:
-    close = [
-        f"{section}.{match}" if section else match for match in difflib.get_close_matches(name.lower(), siblings, n=1)
-    ]
     by_name: dict[str, str] = {}
     for other in everywhere:
         by_name.setdefault(other.rpartition(".")[2], other)
+    close = [by_name[name]] if name in by_name else []
+    close += [
+        f"{section}.{match}" if section else match for match in difflib.get_close_matches(name.lower(), siblings, n=1)
+    ]
     close += [by_name[match] for match in difflib.get_close_matches(name.lower(), list(by_name), n=1, cutoff=0.7)]
     return f"Did you mean {close[0]}? " if close else ""
 
@@ -94,6 +96,8 @@ def describe(details: ErrorDetails, key: str) -> tuple[InputError, ...]:
     if details["type"] == "missing":
         return (InputError(f"{key} must be given", "none", f"Add {key} to the config, or --set {key}=VALUE"),)
     rule, remedy = _rule(details, context)
+    if details["input"] is None:
+        remedy = f"Give it a value, or remove {key}"
     return (InputError(f"{key} {rule}", show(details["input"]), remedy or f"Mend {key}"),)
 
 
@@ -122,7 +126,7 @@ def _rule(details: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]:
 
 
 _FIXED_RULES: Final[dict[str, tuple[str, str]]] = {
-    "string_type": ("must be text", "Put it into quotes"),
+    "string_type": ("must be text", "Write it as text, in quotes if need be"),
     "string_too_short": ("must not be empty", "Give it a value, or remove the key"),
     "string_too_long": ("must be shorter", "Shorten it"),
     "finite_number": ("must be a finite number", "Give a number that is neither infinite nor NaN"),
@@ -144,11 +148,15 @@ _NUMBER_RULES: Final[dict[str, tuple[str, str]]] = {
 }
 
 _BOUNDS: Final[dict[str, Callable[[Mapping[str, Any]], tuple[str, str]]]] = {
-    "greater_than": lambda context: (f"must be above {context['gt']:g}", "Raise it"),
-    "greater_than_equal": lambda context: (f"must be at least {context['ge']:g}", "Raise it"),
-    "less_than": lambda context: (f"must be below {context['lt']:g}", "Lower it"),
-    "less_than_equal": lambda context: (f"must be at most {context['le']:g}", "Lower it"),
+    "greater_than": lambda context: (f"must be above {_exactly(context['gt'])}", "Raise it"),
+    "greater_than_equal": lambda context: (f"must be at least {_exactly(context['ge'])}", "Raise it"),
+    "less_than": lambda context: (f"must be below {_exactly(context['lt'])}", "Lower it"),
+    "less_than_equal": lambda context: (f"must be at most {_exactly(context['le'])}", "Lower it"),
 }
+
+
+def _exactly(bound: float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _literal_rule(value: object, expected: str) -> tuple[str, str]:

@@ -12,32 +12,62 @@ import yaml
 from search.config_problem import show
 from trainable.errors import InputError
 
-_SCALAR_TYPES_LEFT_OUT = "tag:yaml.org,2002:timestamp"  # `name: 2025-01-31` is a name
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = {
+    f"{_TAG}int": r"[-+]?(?:0|[1-9][0-9_]*)",
+    f"{_TAG}float": r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
+"""As people write them: YAML 1.1 takes `010` for 8, `12:30` for 750 and `1e-3` for text."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe types, YAML 1.2's floats, no timestamps, no doubled keys."""
+    """YAML's safe types: numbers as people write them, no timestamps, keys that are text and given once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, refusing keys that are given twice."""
+        """Build a mapping, refusing keys that are no text or are given twice."""
         seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
-                    )
-                seen.add(key.value)
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge":
+                continue
+            if key.tag != f"{_TAG}str":
+                problem = f"the key {key.value!r}, which reads as {show(self.construct_object(key))} and not as text"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark, note="Put it into quotes")
+            if key.value in seen:
+                problem = f"the key {key.value!r} is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value; one that is not of the type that its tag states is an error with a place, as all others."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            problem = f"{show(node.value)}, which is no {node.tag.removeprefix(_TAG)}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _SCALAR_TYPES_LEFT_OUT]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (*_NUMBERS, f"{_TAG}timestamp")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+for _tag, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), list("-+.0123456789"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text that our loader, or any other, would take for something else."""
+
+
+for _tag, _pattern in _NUMBERS.items():
+    _Dumper.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), list("-+.0123456789"))
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML that is read back as they are."""
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 @dataclass(frozen=True)
@@ -46,7 +76,7 @@ class ConfigDocument:
 
     Attributes:
         values: Nested mappings.
-        sources: Where a value was given, by its dotted key: `search.yaml line 3`, `--set seed=1`.
+        sources: Where a value was given, by its dotted key: `search.yaml line 3, column 1`, `--set seed=1`.
         name: Of the file, if there is one.
     """
 
@@ -79,13 +109,19 @@ class ConfigDocument:
         sources = {known: origin for known, origin in self.sources.items() if not known.startswith(f"{key}.")}
         return replace(self, values=values, sources=sources | {key: source})
 
+    def value(self, key: str) -> Any:
+        """What a dotted key was given, or None."""
+        level: Any = self.values
+        for part in key.split("."):
+            level = level.get(part) if isinstance(level, dict) else None
+        return level
+
     def source(self, key: str) -> str | None:
-        """Where the value of a key was given: its own source, else that of the section that holds it."""
-        while key:
-            if key in self.sources:
-                return self.sources[key]
-            key = key.rpartition(".")[0]
-        return None
+        """Where the value of a key was given: its own source, else that of a part of it, else of what holds it."""
+        part = next((source for known, source in self.sources.items() if known.startswith(f"{key}.")), None)
+        found = self.sources.get(key, part)
+        parent = key.rpartition(".")[0]
+        return found if found or not parent else self.source(parent)
 
 
 def read_document(path: Path) -> ConfigDocument:
@@ -100,7 +136,8 @@ def read_document(path: Path) -> ConfigDocument:
         raise InputError("the config must be a YAML file", f"{path}, which does not exist", "Check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError("the config must be a readable YAML file", f"{path}: {reason}", "Check the path") from error
+        remedy = "Check the path" if isinstance(error, OSError) else "Check the path, or save it as UTF-8"
+        raise InputError("the config must be a readable YAML file", f"{path}: {reason}", remedy) from error
     return parse_document(text, str(path))
 
 
@@ -114,12 +151,12 @@ def parse_document(text: str, where: str) -> ConfigDocument:
     Raises:
         InputError: It is not of that form.
     """
-    values, lines = _parse(text, where)
+    values, places = _parse(text, where)
     if not isinstance(values, dict):
         given = "an empty file" if values is None else f"{type(values).__name__} {show(values)}"
         raise InputError(f"{where} must hold a mapping of keys to values", given, "Write KEY: VALUE lines")
     name = where.rpartition("/")[2]
-    return ConfigDocument(values, {key: f"{name} line {line}" for key, line in lines}, name)
+    return ConfigDocument(values, {key: f"{name}{place}" for key, place in places}, name)
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -135,24 +172,39 @@ def parse_value(text: str, where: str) -> Any:
     return _parse(text, where)[0]
 
 
-def _parse(text: str, where: str) -> tuple[Any, list[tuple[str, int]]]:
+def _parse(text: str, where: str) -> tuple[Any, list[tuple[str, str]]]:
     try:
         # The constructed values do not say where they stood; the nodes do.
-        return yaml.load(text, _Loader), _lines(yaml.compose(text, _Loader))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{where}{line} must be YAML", problem, "Mend it there, or a little above") from error
+        return yaml.load(text, _Loader), _places(yaml.compose(text, _Loader))
+    except yaml.MarkedYAMLError as error:
+        problem = str(error.problem).removeprefix("but ")
+        said = f"{error.context}: {problem}" if error.context else problem
+        place = _in_words(error.problem_mark.line, error.problem_mark.column) if error.problem_mark else ""
+        raise InputError(
+            f"{where}{place} must be YAML", said, error.note or "Mend it there, or a little above"
+        ) from error
+    except yaml.reader.ReaderError as error:
+        line, column = text.count("\n", 0, error.position), error.position - text.rfind("\n", 0, error.position) - 1
+        said = f"the control character {chr(error.character)!r}"
+        raise InputError(f"{where}{_in_words(line, column)} must be YAML", said, "Remove it there") from error
+    except RecursionError as error:
+        raise InputError(
+            f"{where} must be YAML", "nesting without an end", "Remove the alias, or the nesting"
+        ) from error
 
 
-def _lines(node: yaml.Node | None, prefix: str = "") -> list[tuple[str, int]]:
-    """Dotted keys with their lines, counted from 1."""
+def _in_words(line: int, column: int) -> str:
+    """A place, counted from 1 as editors do."""
+    return f" line {line + 1}, column {column + 1}"
+
+
+def _places(node: yaml.Node | None, prefix: str = "") -> list[tuple[str, str]]:
+    """Dotted keys with the places where they stand."""
     if not isinstance(node, yaml.MappingNode):
         return []
     found = []
     for key, value in node.value:
         dotted = f"{prefix}{key.value}"
-        found.append((dotted, key.start_mark.line + 1))
-        found += _lines(value, f"{dotted}.")
+        found.append((dotted, _in_words(key.start_mark.line, key.start_mark.column)))
+        found += _places(value, f"{dotted}.")
     return found

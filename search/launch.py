@@ -8,7 +8,7 @@ import optuna
 
 from search.config import SearchConfig
 from search.lease import Lease
-from search.preflight import check_objective, check_search
+from search.preflight import check_data, check_names, check_search
 from search.progress import SearchView
 from search.projections import Projections, write_leaderboard
 from search.search_folder import require_startable, write_search
@@ -78,8 +78,9 @@ def run_search(
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume)
     cache_dir = config.resources.cache_dir or default_cache_dir()
+    check_names(config.parsed_space)
     data = open_trial_data(config.dataset, cache_dir, on_decode)
-    check_objective(config.objectives, data)
+    check_data(config, data)
     check_search(config, data.num_classes)
     for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):
         say(f"note: {note}")

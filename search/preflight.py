@@ -1,7 +1,8 @@
 """What can be known to fail is found before a process is started or a folder is written."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,17 +12,18 @@ from torch import nn
 
 from search.baselines import baseline_points
 from search.config import SearchConfig
-from search.config_problem import raise_all
+from search.config_problem import flatten, raise_all
 from search.sampler import suggest_point
 from search.search_program import trial_config
-from search.space import OPTIONS, Choice, Fixed, Space, Value, exists, nested, values_of
+from search.space import OPTIONS, Choice, Domain, Fixed, Space, Value, exists, highest, lowest, nested, values_of
 from trainable.config import DataConfig, LossConfig, ModelConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.image_set import ImageSet
-from trainable.model import build_model
+from trainable.model import build_model, smallest_batch
+from trainable.model import check_names as check_model_names
 from trainable.trial_data import TrialData
 from trainable.trial_record import metric_safe
-from trainable.user_class import is_reference
+from trainable.user_class import is_reference, load_class
 from trainable.user_loss import check_loss
 
 OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
@@ -29,7 +31,7 @@ OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
 
 
 def check_search(config: SearchConfig, num_classes: int) -> None:
-    """Check the points that a search may try.
+    """Check the points that a search may try, what `check_names` looks at included.
 
     Every network of the space is built once, which also fetches the encoders' weights; every baseline and a random
     point are resolved; every loss of the user's own is tried on a small batch.
@@ -37,16 +39,72 @@ def check_search(config: SearchConfig, num_classes: int) -> None:
     Raises:
         InputError: Something would fail in every trial, or in all of one kind.
     """
+    check_names(config.parsed_space)
     points = baseline_points(config.baselines, config.parsed_space)
     points.append(suggest_point(config.parsed_space, [], config.seed, 0))
     losses = [_resolve(config, point).loss for point in points]
     for loss in user_losses(config.parsed_space, losses):
         check_loss(loss, num_classes)
     crops = crop_sizes(config.parsed_space)
+    fewest = int(lowest(_batch_sizes(config.parsed_space)))
     for model in model_configs(config.parsed_space):
         network = build_model(model, num_classes)
         for crop in crops:
             _require_fit(network, model.architecture, crop, num_classes)
+            if fewest == 1:
+                _require_batch(network, model.architecture, crop)
+
+
+def check_names(space: Space) -> None:
+    """Check what needs no image: the names of encoders, the files of weights, the classes of the user's own.
+
+    Raises:
+        InputError: All that cannot be had.
+    """
+    problems: dict[str, InputError] = {}
+    checks: list[Callable[[], object]] = [partial(check_model_names, model) for model in model_configs(space)]
+    checks += [partial(load_class, loss.name) for loss in user_losses(space)]
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            problems[str(error)] = error
+    raise_all(list(problems.values()))
+
+
+def check_data(config: SearchConfig, data: TrialData) -> None:
+    """Check a search against its images: the objectives exist, and an epoch has a batch.
+
+    Raises:
+        InputError: All that does not go together.
+    """
+    problems: list[InputError] = []
+    try:
+        check_objective(config.objectives, data)
+    except InputError as error:
+        problems += flatten(error)
+    most = int(highest(_batch_sizes(config.parsed_space)))
+    crops = int(lowest(config.parsed_space.domains.get("data.crops_per_image", Fixed(DataConfig().crops_per_image))))
+    images = len(data.splits.train)
+    if most > images * crops:
+        rule = f"data.batch_size must be at most an epoch's crops ({images} images, data.crops_per_image {crops})"
+        problems.append(InputError(rule, most, "Lower it, or raise data.crops_per_image"))
+    raise_all(problems)
+
+
+def _batch_sizes(space: Space) -> Domain:
+    return space.domains.get("data.batch_size", Fixed(DataConfig().batch_size))
+
+
+def _require_batch(network: nn.Module, architecture: str, crop: tuple[int, int]) -> None:
+    smallest = smallest_batch(network, crop)
+    if smallest > 1:
+        raise InputError(
+            f"data.batch_size must be at least {smallest} for {architecture} on crops of {crop[0]}x{crop[1]}: a "
+            "BatchNorm layer of it sees a single pixel of each, which has no variance",
+            1,
+            "Raise it, or leave this architecture out",
+        )
 
 
 def crop_sizes(space: Space) -> list[tuple[int, int]]:
@@ -70,8 +128,8 @@ def _require_fit(network: nn.Module, architecture: str, crop: tuple[int, int], n
         own = is_reference(architecture)
         raise InputError(
             f"data.crop must be a size that {architecture} can be trained on",
-            f"{crop[0]}x{crop[1]}: {' '.join(str(error).split())[:200]}",
-            "Mend its forward, or use other crops" if own else "Use larger crops, or leave this architecture out",
+            f"{crop[0]}x{crop[1]}: {' '.join(str(error).split())[:200].rstrip('.')}",
+            "Mend its forward, or use other crops" if own else "Use other crops, or leave this architecture out",
         ) from error
     expected = (1, num_classes, *crop)
     if not isinstance(logits, torch.Tensor) or logits.shape != expected:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search.config import ResourcesConfig
+from trainable.config import Precision
 from trainable.device import Share
 from trainable.errors import InputError
 
@@ -16,15 +17,16 @@ class Allotment:
     slots: int
 
 
-def allot(config: ResourcesConfig, available: Mapping[str, float]) -> Allotment:
+def allot(config: ResourcesConfig, available: Mapping[str, float], precision: Precision = "auto") -> Allotment:
     """Resolve `auto` against what Ray reports.
 
     Args:
         config: The user's wishes.
         available: Ray's `cluster_resources()`: CPU and GPU in all.
+        precision: Of the trials.
 
     Raises:
-        InputError: Not one trial fits.
+        InputError: Not one trial fits, or what it gets does not compute its precision.
     """
     cpus_in_all, gpus_in_all = available.get("CPU", 0.0), available.get("GPU", 0.0)
     gpus = (1.0 if gpus_in_all >= 1 else 0.0) if config.gpus_per_trial == "auto" else config.gpus_per_trial
@@ -38,6 +40,9 @@ def allot(config: ResourcesConfig, available: Mapping[str, float]) -> Allotment:
             f"{cpus_in_all:g} CPUs and {gpus_in_all:g} GPUs in all",
             "Lower resources.cpus_per_trial or resources.gpus_per_trial, or set them to auto",
         )
+    if precision == "fp16" and gpus == 0:
+        value, remedy = f"{cpus_in_all:g} CPUs and no GPU", "Set runtime.precision to auto, bf16 or fp32"
+        raise InputError("runtime.precision fp16 needs a GPU", value, remedy)
     return Allotment(Share(cpus, gpus), min(slots, config.max_concurrent or slots))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from search.config import SearchConfig, new_search_id
+from search.config_yaml import dump_yaml
 from trainable.data_identity import DataIdentity, require_same_data
 from trainable.errors import InputError
 from trainable.storage import Storage
@@ -109,7 +110,7 @@ def write_search(config: SearchConfig, folder: Storage, data: DataIdentity) -> S
         folder.write(_META_FILE, json.dumps(asdict(meta)).encode())
     else:
         require_same_data(folder, meta.data_fingerprint, data)
-    folder.write(CONFIG_FILE, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    folder.write(CONFIG_FILE, dump_yaml(config.model_dump(mode="json")).encode())
     return meta
 
 

@@ -23,11 +23,15 @@ from search.space import (
     lowest,
     values_of,
 )
-from trainable.config import DataConfig, LossConfig, Section
+from trainable.config import DataConfig, LossConfig, ModelConfig, Section
 from trainable.errors import InputError
 from trainable.loss_parameters import LOSS_DEFAULTS, REQUIRED_PARAMETERS, loss_parameters, owners
 from trainable.user_class import Option, is_reference
 
+_DEFAULT_OWNERS: Final = {
+    "loss.name": Fixed(LossConfig().name),
+    "model.architecture": Fixed(ModelConfig().architecture),
+}
 _OPTION: Final[TypeAdapter[Any]] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))
 
 
@@ -89,7 +93,8 @@ def _parse_domain(where: str, given: Any, kind: type[Section], name: str) -> Dom
 
 def _parse_range(where: str, given: Mapping[str, Any], kind: type[Section], name: str) -> Domain:
     if not {"low", "high"} <= set(given) <= {"low", "high", "log"}:
-        raise InputError(f"{where} as a range reads {{low, high[, log]}}", show(dict(given)), "Mend its keys")
+        remedy = "Write for example {low: 0.1, high: 1.0}"
+        raise InputError(f"{where} as a range reads {{low, high[, log]}}", show(dict(given)), remedy)
     base = _number_type(kind, name) if name != "options" else _common_type(given["low"], given["high"])
     if base is None:
         raise InputError(f"{where} is searched in a list of values, not in a range", show(dict(given)), "Write [A, B]")
@@ -109,20 +114,30 @@ def _parse_range(where: str, given: Mapping[str, Any], kind: type[Section], name
 def _check_value(where: str, value: Any, kind: type[Section], name: str) -> Value:
     if value is None:
         raise InputError(f"{where} must be a value", "null", f"Remove {where}, or give it a value")
+    if name == "options":
+        return _check_option(where, value)
     try:
-        if name == "options":
-            option: Value = _OPTION.validate_python(value, strict=True)
-            return option
         # Through the whole section for its field validators, the loss aside: its parameters need each other.
         annotation = kind.model_fields[name].rebuild_annotation()
         adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
         checked: Value = adapter.validate_python(value)
+        if isinstance(value, bool) and not isinstance(checked, bool):
+            raise InputError(f"{where} must be a number", show(value), "Give a number")
         if kind is not LossConfig:
             checked = getattr(kind.model_validate(_companions(name, value)), name)
     except ValidationError as error:
         raise_all(describe(error.errors(include_url=False)[0], where))
         raise
     return checked
+
+
+def _check_option(where: str, value: Any) -> Value:
+    try:
+        option: Value = _OPTION.validate_python(value, strict=True)
+    except ValidationError as error:
+        rule = f"{where} must be text, a finite number, true or false, or a list or range of them"
+        raise InputError(rule, show(value), "Give it such a value") from error
+    return option
 
 
 def _companions(name: str, value: Any) -> dict[str, Any]:
@@ -166,7 +181,9 @@ def _loss_problems(domains: Mapping[str, Domain]) -> Iterator[InputError]:
     for key in domains:
         section, _, name = key.partition(".")
         parameter = name.partition(".")[0]
-        if section == "loss" and name != "name" and not any(parameter in loss_parameters(loss) for loss in losses):
+        if section != "loss" or name == "name" or name.startswith(OPTIONS):
+            continue
+        if not any(parameter in loss_parameters(loss) for loss in losses):
             names = list(dict.fromkeys(loss["name"] for loss in losses))
             rule = f"space.{key} exists only under {owners(parameter)}"
             yield InputError(rule, f"space.loss.name {show(names)}", f"Remove it, or add {owners(parameter)}")
@@ -186,7 +203,7 @@ def _option_problems(domains: Mapping[str, Domain]) -> Iterator[InputError]:
         if not name.startswith(OPTIONS):
             continue
         owner = {"loss": "loss.name", "model": "model.architecture"}[section]
-        names = [str(value) for value in values_of(domains.get(owner, Fixed("")))]
+        names = [str(value) for value in values_of(domains.get(owner, _DEFAULT_OWNERS[owner]))]
         own = [name for name in names if is_reference(name)]
         if not any(exists(key, {owner: name}) for name in own):
             rule = f"space.{key} must be a keyword argument of a class that space.{owner} names"

@@ -15,6 +15,7 @@ from search.config import (
     SchedulerConfig,
     SearchConfig,
     SpaceConfig,
+    StorageUrl,
     TrackingConfig,
     too_long_a_warmup,
 )
@@ -52,7 +53,7 @@ class TrainConfig(Section):
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)] | None = None
     dataset: DatasetConfig
-    storage: Annotated[str, Field(min_length=1)] = "runs"
+    storage: StorageUrl = "runs"
     objective: OneObjective = "miou"
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

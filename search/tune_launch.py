@@ -83,7 +83,7 @@ class TuneLaunch:
             from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
             from trainable.ray_trainable import SegmentationTrainable
 
-            allotment = allot(self._config.resources, resources)
+            allotment = allot(self._config.resources, resources, self._config.runtime.precision)
             self._slots = allotment.slots
             self._began = time.monotonic()  # Ray's own start says nothing about how fast trials go
             assignment = _Assignment(self._config, self._folder, cache_dir, allotment.share, self._fingerprint)

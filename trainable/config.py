@@ -3,10 +3,19 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from trainable.dataset_config import DatasetConfig
 from trainable.loss_parameters import LOSS_DEFAULTS, REQUIRED_PARAMETERS, LossName, loss_parameters, owners
+from trainable.model_names import ArchitectureName
 from trainable.objectives import Objective
 from trainable.user_class import Option, is_reference
 
@@ -20,6 +29,15 @@ class Section(BaseModel):
     """A part of a config: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _truth_is_no_number(cls, given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """Refuse what pydantic would take for 1: `hours: yes` is no hour."""
+        checked = check(given)
+        if isinstance(given, bool) and not isinstance(checked, bool):
+            raise ValueError("must be a number")  # noqa: TRY004 (pydantic collects these)
+        return checked
 
 
 class ModelConfig(Section):
@@ -35,7 +53,7 @@ class ModelConfig(Section):
         options: Keyword arguments of the user's own class.
     """
 
-    architecture: str = "deeplabv3plus"
+    architecture: ArchitectureName = "deeplabv3plus"
     encoder: str = "resnet34"
     encoder_weights: str = "imagenet"
     output_stride: Literal[8, 16] = 16
@@ -125,11 +143,24 @@ class OptimizerConfig(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.5
 
 
+def _check_crop(value: Any) -> str:
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must read HEIGHTxWIDTH in pixels, such as 512x512")
+    if any(int(side) < 32 or int(side) % 32 for side in match.groups()):
+        raise ValueError("must have sides that are multiples of 32 (the encoders' stride), 32 at the least")
+    return match[0]
+
+
+CropSize = Annotated[str, BeforeValidator(_check_crop)]
+"""HEIGHTxWIDTH in pixels."""
+
+
 class DataConfig(Section):
     """How training batches are drawn.
 
     Attributes:
-        batch_size: Crops a step, >= 2 (BatchNorm on DeepLab's 1x1 maps needs two).
+        batch_size: Crops a step, >= 1; networks whose BatchNorm sees 1x1 maps need two (`smallest_batch`).
         crop: HEIGHTxWIDTH in pixels, both multiples of 32.
         crops_per_image: Crops drawn from each training image an epoch; raise it where images are few and large.
         rare_class_first: Probability that a crop is drawn class first (a class, then an image that has it, then
@@ -143,8 +174,8 @@ class DataConfig(Section):
         color_jitter: Brightness, contrast and saturation are each scaled by a factor in 1 +- this, in 0..1.
     """
 
-    batch_size: Annotated[int, Field(ge=2)] = 8
-    crop: str = "512x512"
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    crop: CropSize = "512x512"
     crops_per_image: Annotated[int, Field(ge=1)] = 1
     rare_class_first: Annotated[float, Field(ge=0, le=1)] = 0.0
     copy_paste: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -153,16 +184,6 @@ class DataConfig(Section):
     horizontal_flip: bool = True
     vertical_flip: bool = False
     color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
-
-    @field_validator("crop")
-    @classmethod
-    def _crop_is_a_size(cls, value: str) -> str:
-        match = re.fullmatch(r"(\d+)x(\d+)", value)
-        if match is None:
-            raise ValueError("must read HEIGHTxWIDTH in pixels, such as 512x512")
-        if any(int(side) < 32 or int(side) % 32 for side in match.groups()):
-            raise ValueError("must have sides that are multiples of 32 (the encoders' stride), 32 at the least")
-        return value
 
     @model_validator(mode="after")
     def _scales_in_order(self) -> Self:

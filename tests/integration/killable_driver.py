@@ -5,6 +5,7 @@ observations it was made of. At the moment it writes `LOG.here` and waits for ev
 """
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -42,8 +43,9 @@ class CountingTrainer:
         self.epochs = 0
 
     def run_epoch(self, epoch, should_stop):
-        if self.moment == f"training {self.trial_id} {epoch}":
-            wait_to_be_killed(self.log)
+        arrived = re.fullmatch(self.moment, f"training {self.trial_id} {epoch}")
+        if arrived or Path(f"{self.log}.here").exists():
+            wait_to_be_killed(self.log)  # and nobody goes on while one waits
         write_line(self.log, "trained", self.trial_id, epoch)
         time.sleep(0.1)
         self.epochs += 1
@@ -85,20 +87,19 @@ class KillableTrainable(SegmentationTrainable):
 
 def wait_in_mlflow(moment, log):
     """Wait once MLflow has carried out a call, and before anybody remembers that it has."""
-    log_batch, create = Tracker.log, Tracker.create
+    log_batch, close = Tracker.log, Tracker.close
 
     def log_and_wait(self, run, metrics=(), params=None, tags=None):
         log_batch(self, run, metrics, params, tags)
         if metrics and moment == f"MLflow has metrics of {run.tags.get('aerosweep.trial')}":
             wait_to_be_killed(log)
 
-    def create_and_wait(self, name, start_ms, tags):
-        run = create(self, name, start_ms, tags)
-        if moment == f"MLflow has created {name}":
+    def close_and_wait(self, run, status, end_ms):
+        close(self, run, status, end_ms)
+        if moment == f"MLflow has closed {run.tags.get('aerosweep.trial')}":
             wait_to_be_killed(log)
-        return run
 
-    Tracker.log, Tracker.create = log_and_wait, create_and_wait
+    Tracker.log, Tracker.close = log_and_wait, close_and_wait
 
 
 def log_observations(log):

@@ -4,15 +4,17 @@ import string
 import tempfile
 from pathlib import Path
 
-import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from search.config import SearchConfig
 from search.config_file import load_search_config
+from search.config_yaml import dump_yaml
 from search.sampler import suggest_point
 from search.search_program import trial_config
 from trainable.config import TrialConfig
+
+untimed = settings(deadline=None)
 
 names = st.text(string.ascii_letters + string.digits, min_size=1, max_size=1).flatmap(
     lambda first: st.text(string.ascii_letters + string.digits + "._-", max_size=20).map(lambda rest: first + rest)
@@ -86,16 +88,17 @@ searches = st.builds(
 )
 
 
+@untimed
+@example(config=SearchConfig(name="1e5", dataset={"layout": "synthetic"}, storage="/runs"))
 @given(config=searches)
 def test_a_search_config_survives_yaml(config):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "search.yaml")
-        path.write_text(
-            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        path.write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
         assert load_search_config(path, [], None) == config
 
 
+@untimed
 @given(config=searches, number=st.integers(0, 50))
 def test_a_trial_config_survives_json(config, number):
     trial = trial_config(config, suggest_point(config.parsed_space, [], config.seed, number))

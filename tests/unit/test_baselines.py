@@ -170,7 +170,18 @@ def test_the_users_points_nested_or_flat_filled_up():
             {},
             r"baselines\[0\] names a parameter that its loss does not have",
         ),
-        ([{"optimizer.momentum": 0.5}], {}, r"baselines\[0\] may only name keys of the space"),
+        (
+            [{"optimizer.momentum": 0.5}],
+            {},
+            r"baselines\[0\] must name keys of a space.*keys of optimizer are learning_",
+        ),
+        (
+            [{"data.copy_paste": 0.5}],
+            {},
+            r"baselines\[0\] may only name keys of the space.*Add space\.data\.copy_paste",
+        ),
+        ([{"model": "fpn"}], {}, r"baselines\[0\] must map model to keys and values; got 'fpn'"),
+        ([{"data.batch_size": True}], {}, r"space\.data\.batch_size is .*4.*; got data\.batch_size=True"),
         ([{"model.architecture": "fpn"}], {}, r"space\.model\.architecture is one of .*fpn"),
         ([{}, {"loss.name": "tversky", "loss.alpha": 3}], {}, r"baselines\[1\].*loss\.alpha=3"),
     ],
@@ -178,3 +189,16 @@ def test_the_users_points_nested_or_flat_filled_up():
 def test_a_point_outside_of_the_space_is_refused(baselines, optimizer, message):
     with pytest.raises(InputError, match=message):
         baseline_points(baselines, space(**optimizer))
+
+
+def test_a_number_is_taken_as_its_domain_writes_it():
+    domains = parse_space(
+        {"data": {"batch_size": [4, 8], "crops_per_image": {"low": 1, "high": 4}, "copy_paste": {"low": 0, "high": 1}}}
+    )
+    given = {"data.batch_size": 8.0, "data.crops_per_image": 2.0, "data.copy_paste": 1}
+    (point,) = baseline_points([given], domains)
+    assert [repr(value) for value in point.values()] == ["8", "2", "1.0"]
+    with pytest.raises(InputError, match=r"crops_per_image is a whole number of 1\.\.4; got .*=2\.5"):
+        baseline_points([{"data.crops_per_image": 2.5}], domains)
+    with pytest.raises(InputError, match=r"batch_size is one of \[1, 8\]; got data\.batch_size=True"):
+        baseline_points([{"data.batch_size": True}], parse_space({"data": {"batch_size": [1, 8]}}))

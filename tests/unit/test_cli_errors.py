@@ -53,57 +53,25 @@ def refused(*arguments):
     return result.stderr
 
 
-def write(text):
-    Path("bad.yaml").write_text(text)
-    return "bad.yaml"
-
-
 FILES = {
-    "empty": ("", r"error: bad\.yaml must hold a mapping of keys to values; got an empty file"),
-    "list": ("- a\n- b\n", r"error: bad\.yaml must hold a mapping of keys to values; got list \['a', 'b'\]"),
-    "bad yaml": ("name: x\nspace: {a: [1, 2}\n", r"error: bad\.yaml line 2, column 17 must be YAML; got .*\]"),
-    "tab": ("name: x\nbudget:\n\ttrials: 3\n", r"error: bad\.yaml line 3, column 1 must be YAML; got .*'\\t'"),
-    "two documents": (
-        f"{SEARCH}---\n{SEARCH}",
-        r"error: bad\.yaml line 3, column 1 must be YAML; got .*another document",
-    ),
-    "doubled key": (
-        f"{SEARCH}budget: {{trials: 3, trials: 4}}\n",
-        r"error: bad\.yaml line 3, column 21 .*'trials' is given twice",
-    ),
-    "doubled section": (f"{SEARCH}seed: 1\nseed: 2\n", r"error: bad\.yaml line 4, column 1 .*'seed' is given twice"),
     "no name": ("dataset: {layout: synthetic}\n", r"error: name must be given; got none \(bad\.yaml\)\. Add name"),
     "no dataset": ("name: x\n", r"error: dataset must be given; got none \(bad\.yaml\)\. Add dataset"),
-    "empty dataset": ("name: x\ndataset:\n", r"error: dataset must be given; got none \(bad\.yaml line 2\)"),
-    "number for a name": (
-        "name: 7\ndataset: {layout: synthetic}\n",
-        r"error: name must begin with a letter .* got 7 \(bad\.yaml line 1\)",
+    "empty dataset": (
+        "name: x\ndataset:\n",
+        r"error: dataset must be given; got none \(bad\.yaml line 2, column 1\)",
     ),
     "scalar for a section": (
         f"{SEARCH}budget: 60\n",
-        r"error: budget must be a mapping of keys to values; got 60 \(bad\.yaml line 3\)",
+        r"error: budget must be a mapping of keys to values; got 60 \(bad\.yaml line 3, column 1\)",
     ),
-    "key that is no text": (f"{SEARCH}1: 2\n", r"error: 1 .*"),
-    "recursion": ("a: &a {b: *a}\n", r"error: bad\.yaml must be YAML; got .*recurs"),
 }
 
 
 @pytest.mark.parametrize("case", FILES)
 def test_a_bad_file_is_refused(case):
     text, message = FILES[case]
-    assert re.search(message, refused("search", write(text)), re.DOTALL)
-
-
-def test_a_file_that_is_not_there_not_readable_or_not_text():
-    assert "error: the config must be a YAML file; got nowhere.yaml, which does not exist." in refused(
-        "search", "nowhere.yaml"
-    )
-    Path("folder").mkdir()
-    assert "error: the config must be a readable YAML file; got folder: Is a directory." in refused("search", "folder")
-    Path("image.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
-    assert "image.png: it is not UTF-8 text" in refused("search", "image.png")
-    Path("null.yaml").write_bytes(b"name: a\x00b\n")
-    assert "null.yaml must be YAML; got" in refused("search", "null.yaml")
+    Path("bad.yaml").write_text(text)
+    assert re.search(message, refused("search", "bad.yaml"), re.DOTALL)
 
 
 OVERRIDES = {
@@ -176,8 +144,12 @@ OVERRIDES = {
         ["space.data.crop=500x500"],
         r"space\.data\.crop must have sides that are multiples of 32.*; got '500x500'",
     ),
-    "crop that is no size": (["space.data.crop=512"], r"space\.data\.crop must be text; got 512.*quotes"),
-    "one image a batch": (["space.data.batch_size=[1, 8]"], r"space\.data\.batch_size must be at least 2; got 1"),
+    "crop that is no size": (["space.data.crop=512"], r"space\.data\.crop must read HEIGHTxWIDTH in pixels.*; got 512"),
+    "no image a batch": (["space.data.batch_size=[0, 8]"], r"space\.data\.batch_size must be at least 1; got 0"),
+    "an empty number": (
+        ["budget.trials="],
+        r"budget\.trials must be a whole number; got null .*Give it a value, or remove budget\.trials",
+    ),
     "NaN": (
         ["space.optimizer.learning_rate=.nan"],
         r"space\.optimizer\.learning_rate must be a finite number; got nan",
@@ -215,7 +187,7 @@ OVERRIDES = {
     ),
     "an unknown file system": (
         ["storage=s4://bucket/x"],
-        r"storage must be a path or the URL of a file system that fsspec knows; got 's4://bucket/x'",
+        r"storage must be a path or the URL of a folder in a file system that fsspec knows; got 's4://bucket/x'",
     ),
     "storage that is a file": (["storage=search.yaml"], r"storage must be a folder; got the file"),
     "a layout without its root": (

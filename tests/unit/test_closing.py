@@ -168,7 +168,7 @@ def test_the_address_may_come_from_the_environment(launch, monkeypatch):
 
 def test_search_warns_of_what_is_odd(launch):
     result = run("search", "search.yaml", "--set", "budget.max_epochs=5")
-    assert "warning: scheduler.grace_epochs (10) is not below budget.max_epochs (5)" in result.stdout
+    assert "warning: scheduler.grace_epochs (5) is not below budget.max_epochs (5)" in result.stdout
 
 
 def test_train_runs_one_trial(launch):

@@ -135,8 +135,26 @@ def test_floats_are_read_as_people_write_them(number):
     ] == Fixed(0.001)
 
 
-def test_a_date_is_a_fine_name():
-    assert load("name: 2025-01-31\ndataset: {layout: synthetic}\n").name == "2025-01-31"
+@pytest.mark.parametrize(("number", "seed"), [("010", 10), ("1_000", 1000), ("+3", 3), ("0", 0)])
+def test_whole_numbers_are_decimal(number, seed):
+    assert load(SMALL, f"seed={number}").seed == seed
+
+
+@pytest.mark.parametrize("name", ["2025-01-31", "007", "0x10"])
+def test_what_is_no_number_to_a_reader_is_a_fine_name(name):
+    assert load(f"name: {name}\ndataset: {{layout: synthetic}}\n").name == name
+
+
+def test_yes_and_no_are_true_and_false():
+    assert load(SMALL, "runtime.compile=yes", "report.write=no").runtime.compile is True
+
+
+def test_the_default_grace_period_ends_with_the_training_also_when_it_is_read_again():
+    config = load(SMALL, "budget.max_epochs=4")
+    assert config.scheduler.grace_epochs == 4
+    assert load(SMALL, "budget.max_epochs=40").scheduler.grace_epochs == 10
+    assert load(SMALL, "budget.max_epochs=4", "scheduler.reduction_factor=2").scheduler.grace_epochs == 4
+    assert load(yaml.safe_dump(config.model_dump(mode="json"))) == config
 
 
 def test_an_empty_section_is_its_defaults():
@@ -155,11 +173,11 @@ def test_every_problem_is_named_with_its_place():
     assert message.splitlines() == [
         "5 problems:",
         f"  objective must be one of {', '.join(PLAIN_OBJECTIVES)}, or {', '.join(CLASS_OBJECTIVES)} of a class "
-        "(recall/person); got 'iou' (search.yaml line 3). Did you mean miou? Choose one of them.",
+        "(recall/person); got 'iou' (search.yaml line 3, column 1). Did you mean miou? Choose one of them.",
         "  space.loss.name must be one of cross_entropy, focal, dice, iou, tversky, compound, or your own as "
         "package.module:Class; got 'dise' (--set space.loss.name=dise). Did you mean dice? Choose one of them.",
-        "  budget.trials must be a whole number; got 'many' (search.yaml line 6). Give a whole number.",
-        "  budget.trails is not a key of the config; got 3 (search.yaml line 5). Did you mean budget.trials? "
+        "  budget.trials must be a whole number; got 'many' (search.yaml line 6, column 3). Give a whole number.",
+        "  budget.trails is not a key of the config; got 3 (search.yaml line 5, column 3). Did you mean budget.trials? "
         "The keys of budget are trials, max_epochs, hours.",
         "  seed must be at least 0; got -1 (--set seed=-1). Raise it.",
     ]
@@ -222,7 +240,7 @@ def test_train_takes_one_objective_that_grows(objective, message):
 
 
 def test_problems_behind_an_unknown_key_are_named_too():
-    message = problems(SMALL, "space.losses=3", "space.data.batch_size=1", "resources.gpus_per_trial=1.5", "epochs=4")
+    message = problems(SMALL, "space.losses=3", "space.data.batch_size=0", "resources.gpus_per_trial=1.5", "epochs=4")
     assert len(message.splitlines()) == 1 + 4
 
 

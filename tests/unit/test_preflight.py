@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from search.config import SearchConfig
-from search.preflight import check_objective, check_search, model_configs
+from search import preflight
+from search.config import SearchConfig, SpaceConfig
+from search.preflight import check_data, check_names, check_objective, check_search, model_configs
 from search.space_parsing import parse_space
 from trainable.dataset_config import DatasetConfig
 from trainable.errors import InputError
@@ -49,7 +50,6 @@ def test_a_good_search_passes():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"architecture": ["unet", "yolo"]}, r"model\.architecture must be .*'yolo'"),
         ({"encoder": ["resnet18", "resnet9000"]}, r"model\.encoder must be .*'resnet9000'"),
         ({"encoder_weights": "/no/such/file.pt"}, r"model\.encoder_weights must be .*no/such/file"),
         ({"architecture": "deeplabv3", "encoder": "vgg11"}, r"combination that segmentation_models_pytorch can build"),
@@ -58,6 +58,50 @@ def test_a_good_search_passes():
 def test_a_network_that_cannot_be_built_is_refused(model, message):
     with pytest.raises(InputError, match=message):
         check_search(config(**model), num_classes=3)
+
+
+def test_a_batch_of_one_is_refused_where_a_network_cannot_train_on_it():
+    def batches(sizes, architecture):
+        plain = config(architecture=architecture)
+        return plain.model_copy(update={"space": SpaceConfig(**plain.space.model_dump() | {"data": {
+            "crop": "64x64", "batch_size": sizes}})})  # fmt: skip
+
+    assert check_search(batches([1, 4], "unet"), num_classes=3) is None
+    assert check_search(batches(2, ["unet", "deeplabv3"]), num_classes=3) is None
+    for sizes in (1, [4, 1], {"low": 1, "high": 4}):
+        with pytest.raises(
+            InputError, match=r"data\.batch_size must be at least 2 for deeplabv3 on crops of 64x64.*got 1"
+        ):
+            check_search(batches(sizes, ["unet", "deeplabv3"]), num_classes=3)
+
+
+def test_all_names_that_cannot_be_had_are_told_at_once_without_building_anything(monkeypatch):
+    monkeypatch.setattr(preflight, "build_model", None)
+    given = {"model": {"encoder": ["resnet18", "resnet19"], "encoder_weights": ["none", "/no/w.pt"]},
+             "loss": {"name": ["dice", "nowhere:Loss"]}}  # fmt: skip
+    with pytest.raises(InputError, match="3 problems") as caught:
+        check_names(parse_space(given))
+    for part in ("got 'resnet19'", "got '/no/w.pt'", "nowhere:Loss must name a module"):
+        assert part in str(caught.value)
+    assert check_names(parse_space({"model": {"encoder": "resnet18", "encoder_weights": "none"}})) is None
+
+
+def with_data(**data):
+    return config().model_copy(update={"space": SpaceConfig(data=data), "objective": ["miou", "recall/nobody"]})
+
+
+def test_a_batch_larger_than_an_epoch_is_refused_together_with_what_else_the_images_lack(synthetic_data):
+    images = len(synthetic_data.splits.train)
+    fitting = with_data(batch_size=[2, images]).model_copy(update={"objective": "miou"})
+    assert check_data(fitting, synthetic_data) is None
+    twice = with_data(batch_size=images + 1, crops_per_image=2).model_copy(update={"objective": "miou"})
+    assert check_data(twice, synthetic_data) is None
+    with pytest.raises(InputError) as caught:
+        check_data(with_data(batch_size={"low": 2, "high": images + 1}, crops_per_image=[1, 2]), synthetic_data)
+    assert f"data.batch_size must be at most an epoch's crops ({images} images, data.crops_per_image 1); got " in str(
+        caught.value
+    )
+    assert "objective recall/nobody must name a class of" in str(caught.value)
 
 
 def test_thing_miou_needs_a_thing_on_dev(tmp_path):

@@ -20,6 +20,7 @@ from analysis.report.raster import LARGE, embedded_image, with_palette
 from analysis.report.rendered import check_keys, table_bytes, utf8
 from analysis.statement import PaperTable
 from trainable.image_set import LabelClass
+from trainable.storage import StorageError
 
 CLASSES = (LabelClass("road", (128, 128, 0), False), LabelClass("person", (192, 0, 31), True))
 TABLE = pd.DataFrame({"class": ["road", "person"], "share": [0.75, 0.001], "run_id": ["a1", "b2"]})
@@ -243,7 +244,7 @@ class TestEarlierReport:
 
     def test_a_file_that_cannot_be_written_is_an_error(self, tmp_path):
         (tmp_path / "figures").write_text("a file where the folder goes")
-        with pytest.raises(OSError, match="figures"):
+        with pytest.raises(StorageError, match="figures"):
             write_report(document(plate()), tmp_path)
         assert not (tmp_path / "report.html").exists()
 

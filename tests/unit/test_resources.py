@@ -39,3 +39,10 @@ def test_shares_and_slots(config, available, share, slots):
 def test_what_cannot_fit_is_refused(config, available, message):
     with pytest.raises(InputError, match=message):
         allot(ResourcesConfig(**config), available)
+
+
+def test_a_precision_that_needs_a_gpu_is_refused_where_trials_get_none():
+    with pytest.raises(InputError, match=r"runtime\.precision fp16 needs a GPU; got 8 CPUs and no GPU\. Set runtime"):
+        allot(ResourcesConfig(), {"CPU": 8}, "fp16")
+    assert allot(ResourcesConfig(), {"CPU": 8, "GPU": 1}, "fp16").share.gpus == 1
+    assert allot(ResourcesConfig(), {"CPU": 8}, "bf16").share.gpus == 0

@@ -55,7 +55,7 @@ def test_flat_keys_become_sections():
         ({"optimizer": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": "yes"}}}, r"log must be true or false"),
         ({"optimizer": {"weight_decay": {"low": 0, "high": 1, "log": True}}}, r"on a log scale must begin above 0"),
         ({"optimizer": {"learning_rate": 0}}, r"learning_rate must be above 0"),
-        ({"data": {"batch_size": 1}}, r"batch_size must be at least 2"),
+        ({"data": {"batch_size": 0}}, r"batch_size must be at least 1"),
         ({"data": {"crop": "100x100"}}, r"space\.data\.crop must have sides that are multiples of 32"),
         ({"loss": {"name": "tversky", "alpha": 0.7}}, r"tversky needs space\.loss\.beta"),
         ({"loss": {"name": ["focal", "dice"]}}, r"focal needs space\.loss\.focal_gamma"),

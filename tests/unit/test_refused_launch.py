@@ -1,0 +1,126 @@
+"""What only networks, images or the user's modules can tell is refused by the launch, before it writes anything."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from aerosweep.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refused(*arguments):
+    """What a refused command line prints as its error, having checked what holds for all of them."""
+    before = sorted(Path.cwd().rglob("*"))
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert "Traceback" not in result.output
+    assert sorted(Path.cwd().rglob("*")) == before, "something was written"
+    return result.stderr
+
+
+def require_one_problem(printed, rule, value, remedy):
+    """The three parts of the only problem, each by its regular expression."""
+    assert "problems:" not in printed
+    assert re.fullmatch(rf"error: {rule}; got {value}\. {remedy}\.\n", printed, re.DOTALL), printed
+
+
+SMALL = "timm-mobilenetv3_small_100"
+
+
+@pytest.fixture
+def launched(synthetic_config, synthetic_cache_dir, monkeypatch):
+    """Runs a search that a launch must refuse, with overrides; it ends as a test that failed where anything starts."""
+    import search.launch
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("the search was started")
+
+    monkeypatch.setattr(search.launch, "Lease", refuse)
+    dataset = f"{{layout: synthetic, images: {synthetic_config.images}, size: {synthetic_config.size}}}"
+    model = f"{{architecture: unet, encoder: {SMALL}, encoder_weights: none}}"
+    Path("bad.yaml").write_text(
+        f"name: small\ndataset: {dataset}\nresources: {{cache_dir: {synthetic_cache_dir}}}\n"
+        f"space: {{model: {model}, data: {{crop: 64x64, batch_size: 4}}}}\n"
+    )
+    return lambda *overrides: refused("search", "bad.yaml", *(f"--set={text}" for text in overrides))
+
+
+SINGLE_PIXEL = "a BatchNorm layer of it sees a single pixel of each, which has no variance"
+
+LAUNCHES = {
+    "an unknown encoder": (
+        ["space.model.encoder=[resnet18, resnet19]"],
+        r"model\.encoder must be an encoder of segmentation_models_pytorch, or tu-NAME for one of timm", "'resnet19'",
+        r"Did you mean resnet1\d+\? See smp\.encoders\..*",
+    ),
+    "an encoder of timm without its prefix": (
+        ["space.model.encoder=convnext_tiny"], r"model\.encoder must be .*", "'convnext_tiny'",
+        r"Did you mean tu-convnext_tiny\? See .*",
+    ),
+    "weights that are not there": (
+        ["space.model.encoder_weights=nowhere.pt"],
+        r"model\.encoder_weights must be imagenet, none or the path of a state dict", r"'.*/nowhere\.pt'",
+        "Give the path of an existing file, or set it to none to train from random weights",
+    ),
+    "weights that are misspelled": (
+        ["space.model.encoder_weights=imagnet"], r"model\.encoder_weights must be .*", r"'.*/imagnet'",
+        r"Did you mean imagenet\? Give the path of .*",
+    ),
+    "weights of another network": (
+        ["space.model.encoder_weights=other.pt"],
+        rf"model\.encoder_weights must be a state dict of {SMALL} that loads with weights_only",
+        r".*/other\.pt: RuntimeError: Error\(s\) in loading state_dict .*", r"Save it with torch\.save.*",
+    ),
+    "a batch of one where BatchNorm needs two": (
+        ["space.data.batch_size=1", "space.model.architecture=[unet, deeplabv3plus]"],
+        rf"data\.batch_size must be at least 2 for deeplabv3plus on crops of 64x64: {SINGLE_PIXEL}", "1",
+        "Raise it, or leave this architecture out",
+    ),
+    "a range of batches from one where BatchNorm needs two": (
+        ["space.data.batch_size={low: 1, high: 4}", "space.data.crop=[64x64, 32x32]"],
+        rf"data\.batch_size must be at least 2 for unet on crops of 32x32: {SINGLE_PIXEL}", "1",
+        "Raise it, or leave this architecture out",
+    ),
+    "a crop that an architecture cannot take": (
+        ["space.model.architecture=pan"], r"data\.crop must be a size that pan can be trained on",
+        "64x64: .*Output size is too small", "Use other crops, or leave this architecture out",
+    ),
+    "a module that is not there": (
+        ["space.loss.name=nowhere:Loss"], "nowhere:Loss must name a module that can be imported",
+        "ModuleNotFoundError: No module named 'nowhere'", "Start the command in the folder that has it, .*",
+    ),
+    "an objective of an unknown class": (
+        ["objective=recall/persn"], "objective recall/persn must name a class of synthetic-.*", "persn",
+        r"Did you mean recall/person\? The classes are background, person, .*",
+    ),
+    "a root that is not there": (
+        ["dataset={layout: aeroscapes, root: nowhere}"], "the root of an aeroscapes set must have the folders .*",
+        ".*/nowhere: no such folder", r"Correct dataset\.root or .*",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LAUNCHES)
+def test_what_a_launch_can_tell_is_refused_before_it_writes(case, launched):
+    overrides, rule, value, remedy = LAUNCHES[case]
+    torch.save({"layer.weight": torch.zeros(1)}, "other.pt")
+    require_one_problem(launched(*overrides), rule, value, remedy)
+
+
+def test_all_networks_that_cannot_be_had_are_named_at_once(launched):
+    printed = launched("space.model.encoder=[resnet19, resnet20]", "space.loss.name=[dice, 'nowhere:Loss']")
+    assert printed.startswith("error: 3 problems:\n")
+
+
+def test_a_batch_of_one_passes_where_the_network_can_train_on_it(launched):
+    with pytest.raises(AssertionError, match="the search was started"):
+        launched("space.data.batch_size=1")
