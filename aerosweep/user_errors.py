@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 
 def without_traceback(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Wrap a command: no traceback for a mistake (exit code 2), for a search that cannot go on (3), for Ctrl-C (130)."""
+    """Wrap a command: no traceback for a mistake (exits with 2), a search that cannot go on (3), Ctrl-C (130)."""
 
     @functools.wraps(command)
     def wrapped(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:

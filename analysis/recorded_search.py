@@ -150,7 +150,7 @@ class RecordedTrial:
         return _decoded_matrix(self.source.artifact(self.run_id, HELD_OUT_MATRIX_FILE.replace("/", "_")))
 
     def _decoded(self, kind: type[Counted], name: str) -> Counted | None:
-        """What an artifact holds; a damaged one, or one of an older version, is named in the log and as good as none."""
+        """What an artifact holds; one that is damaged, or of an older version, is named in the log and left out."""
         data = self.source.artifact(self.run_id, name)
         try:
             return None if data is None else kind.from_bytes(data)

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
-    """On several cores a file stays together, for its fixtures, and so do all files that look at the one smoke search."""
+    """On several cores a file stays together, for its fixtures, and so do all that look at the one smoke search."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.stem))
 

@@ -25,8 +25,8 @@ TRIALS = 6
 EPOCHS = 3
 SLOTS = 2
 
-# Where the driver is killed, one launch after the other: starting, first trials, between a checkpoint and its record, last
-# trial, while MLflow writes. Two trials run at a time, and when one waits to be killed the other waits too.
+# Where the driver is killed, one launch after the other: starting, first trials, between a checkpoint and its record,
+# last trial, while MLflow writes. Two trials run at a time, and when one waits to be killed the other waits too.
 MOMENTS = {
     "a folder": (
         "training t.* 1",
