@@ -4,15 +4,18 @@ MLflow is imported when the first record is projected, on the thread that projec
 """
 
 import json
+import sqlite3
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from search.mlflow_tracker import LONGEST_PARAM, LONGEST_TAG, TrackedRun, Tracker, key_safe, shortened
-from trainable.mlflow_client import without_password
+from search.projection import UnreachableError
+from trainable.errors import InputError
+from trainable.redaction import redacted
 from trainable.storage import Storage
 from trainable.trial_record import (
     BEST_OBJECTIVE,
@@ -59,6 +62,9 @@ _KILLED: Final = "KILLED"
 _STATUS: Final = {"completed": _FINISHED, "pruned": _FINISHED, "diverged": _FAILED, "failed": _FAILED}
 _STATES: Final = (*_STATUS, "unfinished")
 
+_LOCKED_SECONDS: Final = 45.0
+"""How long an SQLite file that another process has locked is waited for; MLflow itself waits 5 to 20 s a call."""
+
 
 @dataclass(frozen=True)
 class SearchIdentity:
@@ -94,7 +100,8 @@ class MlflowProjection:
     """Brings MLflow in line with the record; the calls of several threads are taken one after the other.
 
     What MLflow has is read once, at the first record, and remembered. After an error everything is read again, because
-    a call that failed may have been carried out all the same.
+    a call that failed may have been carried out all the same, and what is remembered may be gone: a run that somebody
+    deleted, a server that came back with an empty store. Then, and where SQLite is locked, it is tried again at once.
 
     Args:
         uri: The tracking URI.
@@ -107,7 +114,7 @@ class MlflowProjection:
     def __init__(
         self, uri: str, experiment: str, artifact_location: str | None, search: SearchIdentity, folder: Storage
     ) -> None:
-        self.name = f"MLflow at {without_password(uri)}"
+        self.name = f"MLflow at {redacted(uri)}"
         self._where = (uri, experiment, artifact_location)
         self._search = search
         self._folder = folder
@@ -122,8 +129,7 @@ class MlflowProjection:
 
     def project(self, trial: TrialSnapshot) -> None:
         """Bring the run of one trial up to date; called again with the same snapshot it writes nothing."""
-        with self._opened() as session:
-            session.bring_up_to_date(trial)
+        self._in_session(lambda session: session.bring_up_to_date(trial))
 
     def finish(self, trials: Sequence[TrialSnapshot], keepers: set[str], live: bool) -> None:
         """Log the weights of the keepers and say how the search stands; `project` comes first.
@@ -133,10 +139,8 @@ class MlflowProjection:
             keepers: Ids of the trials whose weights are worth logging.
             live: The search still runs, here or elsewhere: nothing is marked as interrupted or finished.
         """
-        if not trials:
-            return
-        with self._opened() as session:
-            session.finish(trials, keepers, live)
+        if trials:
+            self._in_session(lambda session: session.finish(trials, keepers, live))
 
     def close_interrupted(self, trials: Sequence[TrialSnapshot]) -> None:
         """Mark the runs of trials that have not ended as interrupted; `project` comes first.
@@ -144,23 +148,42 @@ class MlflowProjection:
         Args:
             trials: Of a confirmation, which says nothing about how the search as a whole stands.
         """
-        with self._opened() as session:
-            session.close_interrupted(trials)
+        self._in_session(lambda session: session.close_interrupted(trials))
 
-    @contextmanager
-    def _opened(self) -> "Iterator[_Session]":
-        """The session, for one thread at a time; an error makes the next call begin anew."""
+    def forget(self) -> None:
+        """Read what MLflow has anew at the next call: others may have changed it."""
+        self._session = None
+
+    def _in_session(self, act: "Callable[[_Session], None]") -> None:
+        """Do something to the runs, for one thread at a time."""
         with self._lock:
-            try:
-                yield self._open()
-            except BaseException:
-                self._session = None
-                raise
+            give_up = time.monotonic() + _LOCKED_SECONDS
+            while True:
+                remembered = self._session is not None
+                try:
+                    return self._attempt(act)
+                except Exception as error:
+                    if not remembered and not (_is_locked(error) and time.monotonic() < give_up):
+                        raise
+
+    def _attempt(self, act: "Callable[[_Session], None]") -> None:
+        try:
+            act(self._open())
+        except BaseException:
+            self._session = None
+            raise
 
     def _open(self) -> "_Session":
-        if self._session is None:
-            self._session = _Session(Tracker(*self._where), self._search, self._folder, self._written)
-        return self._session
+        session = self._session
+        if session is None:
+            try:
+                session = _Session(Tracker(*self._where), self._search, self._folder, self._written)
+            except InputError:
+                raise
+            except Exception as error:  # MLflow raises whatever its store and its transport do
+                raise UnreachableError(str(error)) from error
+            self._session = session
+        return session
 
 
 class _Session:
@@ -173,14 +196,26 @@ class _Session:
         self._written = written
         self._parent: TrackedRun | None = None
         self._children: dict[str, TrackedRun] = {}
+        self._find_runs()
+
+    def _find_runs(self) -> None:
+        runs = list(self._tracker.runs_of(self._search.search_id))
         # Doubles exist only where two processes wrote at once; all must then choose the same one.
-        runs = list(tracker.runs_of(search.search_id))
         for run in sorted(runs, key=lambda run: (OBJECTIVE not in run.metrics, run.run_id)):
             trial_id = run.tags.get(TAG_TRIAL)
-            if trial_id is not None:
-                self._children.setdefault(trial_id, run)
-            elif self._parent is None:
-                self._parent = run
+            if trial_id is None:
+                chosen = self._parent = self._parent or run
+            else:
+                chosen = self._children.setdefault(trial_id, run)
+            if chosen is not run:
+                self._tracker.delete(run)
+        self._adopt_children()
+
+    def _adopt_children(self) -> None:
+        """A parent that was deleted, or was a double, leaves children behind that the UI would not show below ours."""
+        if self._parent is not None:
+            for run in self._children.values():
+                self._tracker.log(run, tags={TAG_PARENT: self._parent.run_id})
 
     def bring_up_to_date(self, trial: TrialSnapshot) -> None:
         run = self._children.get(trial.card.trial_id)
@@ -188,6 +223,10 @@ class _Session:
             return
         if run is None:
             run = self._create_child(trial)
+        if not run.params:
+            # At once, not at the end: a report of a running search reads it. And before the params: a run that has
+            # those has it, whatever was cut off.
+            self._upload_config(run, trial)
         self._log_epochs(run, trial)
         if trial.end is not None:
             self._end(run, trial)
@@ -208,16 +247,18 @@ class _Session:
         run = self._tracker.create(card.trial_id, card.created_ms, tags)
         self._children[card.trial_id] = run
         self._written.runs += 1
-        # At once, not at the end: a report of a running search reads it.
-        config = TrialRecord(self._folder, card.trial_id).folder.read(CONFIG_FILE)
+        return run
+
+    def _upload_config(self, run: TrackedRun, trial: TrialSnapshot) -> None:
+        config = TrialRecord(self._folder, trial.card.trial_id).folder.read(CONFIG_FILE)
         if config is not None:
             self._tracker.upload(run, {CONFIG_FILE: config})
-        return run
 
     def _open_parent(self, start_ms: int) -> TrackedRun:
         if self._parent is None:
             tags = self._common_tags() | {TAG_ROLE: ROLE_SEARCH, TAG_OBJECTIVE: self._search.objective}
             self._parent = self._tracker.create(self._search.name, start_ms, tags)
+            self._adopt_children()
         self._tracker.reopen(self._parent)
         self._tracker.log(self._parent, params=flat(self._search.config), tags={TAG_STATE: STATE_RUNNING})
         return self._parent
@@ -326,6 +367,15 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             text = json.dumps(value) if isinstance(value, (list, tuple)) else str(value)
             params[key_safe(name)] = shortened(text, LONGEST_PARAM)
     return params
+
+
+def _is_locked(error: BaseException | None) -> bool:
+    """Whether it comes from an SQLite file that another process has locked."""
+    while error is not None:
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _is_complete(run: TrackedRun, trial: TrialSnapshot) -> bool:

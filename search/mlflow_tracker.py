@@ -6,6 +6,7 @@ MLflow is imported when a tracker is made: it takes seconds.
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -135,6 +136,14 @@ class Tracker:
             for name, data in files.items():
                 Path(folder, name).write_bytes(data)
             self._client.log_artifacts(run.run_id, folder)
+
+    def delete(self, run: TrackedRun) -> None:
+        """Put a run among the deleted ones, if MLflow lets us: its UI brings it back, `mlflow gc` removes it."""
+        from mlflow.exceptions import MlflowException
+
+        # With access control, who may write need not be allowed to delete.
+        with suppress(MlflowException):
+            self._client.delete_run(run.run_id)
 
     def reopen(self, run: TrackedRun) -> None:
         """Set a run to RUNNING."""

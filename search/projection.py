@@ -3,13 +3,19 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from trainable.errors import InputError
+from trainable.redaction import in_short
 from trainable.trial_record import TrialSnapshot
 
 _LAST_RETRY_SECONDS: Final = 60.0
-_REASON_LENGTH: Final = 200
+
+
+class UnreachableError(Exception):
+    """No trial at all can be projected at present, whichever is tried."""
 
 
 class Projection(Protocol):
@@ -25,7 +31,8 @@ class Projection(Protocol):
         """Bring the projection of one trial up to date; called again with the same snapshot it changes nothing.
 
         Raises:
-            Exception: Whatever keeps it from that; the snapshot is offered again later.
+            UnreachableError: No other trial would fare better.
+            Exception: Whatever keeps this one from it; in both cases the snapshot is offered again later.
         """
         ...
 
@@ -74,12 +81,15 @@ class BackgroundProjection:
     def close(self, timeout: float) -> int:
         """Try once more what is waiting, for `timeout` seconds at the most, and stop.
 
+        What then turns out to be unreachable is not tried for each trial: where nobody answers that takes minutes.
+
         Returns:
             How many trials are not up to date.
         """
         with self._changed:
             self._closing = True
-            self._failing.clear()  # no more delays: this is the last chance
+            for backoff in self._failing.values():
+                backoff.due = 0.0  # no more delays: this is the last chance
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting and self._busy is None, timeout)
             left = {*self._waiting, *self._given_up, *([self._busy] if self._busy else [])}
@@ -127,8 +137,13 @@ class BackgroundProjection:
     def _failed(self, trial: TrialSnapshot, error: Exception) -> None:
         trial_id = trial.card.trial_id
         with self._changed:
+            if self._stopped:
+                return  # nobody waits for it any more, nor for a line about it
             if self._closing:
                 self._given_up.add(trial_id)
+                if isinstance(error, UnreachableError):
+                    self._given_up.update(self._waiting)
+                    self._waiting.clear()
             else:
                 self._waiting.setdefault(trial_id, trial)
                 before = self._failing.get(trial_id)
@@ -137,7 +152,7 @@ class BackgroundProjection:
         if not self._down:
             self._down = True
             self._say(
-                f"{self._projection.name} does not take records ({_reason(error)}); "
+                f"{self._projection.name} does not take records ({reason(error)}); "
                 "the search goes on and fills in what is missing later"
             )
 
@@ -145,13 +160,39 @@ class BackgroundProjection:
         with self._changed:
             self._failing.pop(trial.card.trial_id, None)
             self._given_up.discard(trial.card.trial_id)
-            recovered = self._down and not self._failing and not self._given_up
+            recovered = self._down and not self._failing and not self._given_up and not self._stopped
         if recovered:
             self._down = False
             self._say(f"{self._projection.name} takes records again")
 
 
-def _reason(error: Exception) -> str:
-    """The error in one short line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:_REASON_LENGTH]}" if lines else type(error).__name__
+def within(seconds: float, act: Callable[[], object]) -> None:
+    """Do something on a thread of its own, and wait so long for it.
+
+    Raises:
+        TimeoutError: It has not come to an end, and is left to itself.
+        Exception: Whatever it raised.
+    """
+    outcome: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(act())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    if not wait([outcome], seconds).done:
+        raise TimeoutError(f"no end after {seconds:g} s")
+    outcome.result()
+
+
+def reason(error: BaseException) -> str:
+    """An error in one short line: where it quotes the error that it came from, that one, which says what is wrong."""
+    while not isinstance(error, InputError):
+        below = error.__cause__ or error.__context__
+        if below is None or not str(below) or str(below) not in str(error):
+            break
+        error = below
+    text, kind = in_short(error), type(error).__name__
+    return text if text == kind or isinstance(error, InputError) else f"{kind}: {text}"

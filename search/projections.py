@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from search.config import SearchConfig
@@ -10,7 +11,7 @@ from search.leaderboard import leaderboard, write_csv
 from search.lease import current_holder
 from search.mlflow_projection import MlflowProjection, SearchIdentity
 from search.optuna_journal import OptunaJournal
-from search.projection import BackgroundProjection
+from search.projection import BackgroundProjection, reason, within
 from search.retention import Retention
 from search.search_folder import SearchMeta, read_meta
 from search.sync import SyncReport, sync, sync_confirmation
@@ -23,6 +24,9 @@ LEADERBOARD_FILE: Final = "leaderboard.csv"
 
 DRAIN_SECONDS: Final = 60.0
 """How long the end of a launch waits for a tracker before it leaves the rest to `aerosweep sync`."""
+
+FINISH_SECONDS: Final = 300.0
+"""How long a tracker that took all trials may take for the weights of the best and the state of the search."""
 
 
 class Projections:
@@ -54,17 +58,29 @@ class Projections:
         Args:
             trials: All trials, read from the record: workers may have written more than the driver saw.
         """
+        self._mlflow.forget()
         for trial in trials:
             self.offer(trial)
         missing, *_ = (thread.close(DRAIN_SECONDS) for thread in self._threads)
         self._journal.close()
         if missing:
-            self._say(f"{missing} trials are not in MLflow yet: run `aerosweep sync` with this config when it is back")
-            return
-        try:
-            self._mlflow.finish(trials, kept(self._config, trials), live=False)
-        except Exception as error:  # a tracker may raise anything; the record is whole
-            self._say(f"MLflow lacks the weights of the best trials ({error}); `aerosweep sync` fills them in")
+            say_missing(f"{missing} of {len(trials)} trials", self._say)
+        else:
+            finish = partial(self._mlflow.finish, trials, kept(self._config, trials), live=False)
+            finish_in_time(finish, self._say)
+
+
+def say_missing(what: str, say: Callable[[str], None]) -> None:
+    """Tell the user what MLflow lacks at the end of a launch, and the remedy."""
+    say(f"MLflow lacks {what}: run `aerosweep sync` with this config when it is back")
+
+
+def finish_in_time(finish: Callable[[], object], say: Callable[[str], None]) -> None:
+    """Say in MLflow how a launch has ended; where that fails or takes too long, the user is told what to do."""
+    try:
+        within(FINISH_SECONDS, finish)
+    except Exception as error:  # a tracker may raise anything; the record is whole
+        say_missing(f"the end of this launch ({reason(error)})", say)
 
 
 def sync_search(config: SearchConfig, say: Callable[[str], None]) -> str:
@@ -93,12 +109,11 @@ def sync_search(config: SearchConfig, say: Callable[[str], None]) -> str:
         confirmation = sync_confirmation(runs, mlflow_projection(config, runs, meta), live)
         report = sync(folder, projection, kept(config, trials), live).with_confirmation(confirmation)
     except Exception as error:  # a tracker may raise anything
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InputError(
-            f"sync needs {projection.name}", reason, "Start it, or name another with --set tracking.uri=URI"
+            f"sync needs {projection.name}", reason(error), "Start it, or name another with --set tracking.uri=URI"
         ) from error
-    for trial_id, reason in report.refused.items():
-        say(f"{trial_id}: {projection.name} refuses it: {reason}")
+    for trial_id, why in report.refused.items():
+        say(f"{trial_id}: {projection.name} refuses it: {why}")
     return _summary(projection.name, report)
 
 

@@ -1,5 +1,6 @@
 """Ray for the length of a launch: a cluster that is joined, or one of this machine alone."""
 
+import gc
 import logging
 import os
 import tempfile
@@ -46,9 +47,41 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
     # A failed trial is told of by our own line, with its reason.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
-        yield ray.cluster_resources()
+        with _without_ray_on_stdout():
+            yield ray.cluster_resources()
     finally:
-        ray.shutdown()
+        with _without_collection():
+            ray.shutdown()
+
+
+@contextmanager
+def _without_ray_on_stdout() -> Iterator[None]:
+    """Keep Ray's paragraph about each process that died from the user, who has our line with the trial and its reason.
+
+    Ray prints it whatever `log_to_driver` says, and it has no switch.
+    """
+    from ray._private import worker
+
+    printed = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printed
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the garbage collector still, which may run on any thread of ours.
+
+    Ray ends the process where a reference of its own is freed while it shuts down, and Tune leaves many in cycles.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

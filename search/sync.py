@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from search.mlflow_projection import MlflowProjection, Written
+from search.projection import UnreachableError, reason
 from trainable.storage import Storage
 from trainable.trial_record import TrialSnapshot, load_trials
 
@@ -97,11 +98,13 @@ def _project_all(trials: list[TrialSnapshot], projection: MlflowProjection) -> d
     for trial in trials:
         try:
             projection.project(trial)
+        except UnreachableError:
+            raise
         except Exception as error:
             in_a_row += 1
             if in_a_row == min(_GIVE_UP_AFTER, len(trials)):
                 raise
-            refused[trial.card.trial_id] = f"{type(error).__name__}: {error}"
+            refused[trial.card.trial_id] = reason(error)
         else:
             in_a_row = 0
     return refused

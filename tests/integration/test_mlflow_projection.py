@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from search import mlflow_projection, mlflow_tracker
 from search.config import TrackingConfig
 from search.mlflow_projection import MlflowProjection, SearchIdentity, flat
-from search.projection import BackgroundProjection
+from search.projection import BackgroundProjection, UnreachableError
 from search.sync import SyncReport, sync
 from search.tracking_uri import tracking_uri, ui_command
 from trainable.errors import InputError
@@ -73,7 +73,7 @@ class Place:
         """The trial's record, with the files of its best epoch."""
         record = TrialRecord(self.folder, snapshot.card.trial_id)
         record.create(snapshot.card)
-        for epoch in snapshot.epochs:
+        for epoch in snapshot.epochs[len(record.epochs()) :]:
             record.append(epoch)
         for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz"):
             record.folder.write(record.best_file(1, name), f"{name} of {snapshot.card.trial_id}".encode())
@@ -224,7 +224,8 @@ def forbid_writes(monkeypatch):
     def refuse(self, *args, **kwargs):
         raise AssertionError(f"a write: {args}, {kwargs}")
 
-    for call in ("create_experiment", "create_run", "log_batch", "log_artifacts", "update_run", "set_terminated"):
+    calls = ("create_experiment", "create_run", "log_batch", "log_artifacts", "update_run", "set_terminated")
+    for call in (*calls, "delete_run"):
         monkeypatch.setattr(MlflowClient, call, refuse)
 
 
@@ -293,14 +294,14 @@ def test_an_epoch_of_more_metrics_than_a_batch_takes_is_logged_as_a_whole(place,
     log_batch = MlflowClient.log_batch
     calls = []
 
-    def lose_the_second(*args, **kwargs):
+    def lose_all_from_the_second_on(*args, **kwargs):
         calls.append(args)
-        if len(calls) == 2:
+        if len(calls) > 1:
             raise ConnectionError
         log_batch(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_batch", lose_the_second)
+        patch.setattr(MlflowClient, "log_batch", lose_all_from_the_second_on)
         with pytest.raises(ConnectionError):
             projection.project(trial(epochs=1, metrics=metrics))
     projection.project(trial(epochs=1, metrics=metrics))
@@ -308,11 +309,12 @@ def test_an_epoch_of_more_metrics_than_a_batch_takes_is_logged_as_a_whole(place,
 
 
 def test_doubles_made_by_two_processes_at_once_are_settled_alike(place):
-    """The run that has points already is the one that goes on."""
+    """The run that has points already is the one that goes on; the other is deleted, and so is a second parent."""
     first, second = place.projection(), place.projection()
     numbers = range(5)  # one alone might choose right by chance
     for projection in (first, second):
         projection._open()  # both have seen that there is nothing
+    first._open()._open_parent(BEGAN_MS)
     for projection, epochs in ((first, 0), (second, 1)):
         for number in numbers:
             projection.project(trial(number, epochs))
@@ -324,24 +326,107 @@ def test_doubles_made_by_two_processes_at_once_are_settled_alike(place):
     for number in numbers:
         doubles = place.client.search_runs([experiment], f"tags.`aerosweep.trial` = '{trial_name(number)}'")
         lengths = [len(place.client.get_metric_history(run.info.run_id, "miou")) for run in doubles]
-        assert sorted(lengths) == [0, 3]
+        assert lengths == [3]
+    parent = place.runs()["aeroscapes"].info.run_id
+    children = [run for name, run in place.runs().items() if name != "aeroscapes"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent}
 
 
-def test_a_run_that_the_user_deleted_is_filled_in_again(place):
+def test_a_double_that_may_not_be_deleted_stays_and_holds_up_nothing(place, monkeypatch):
+    first, second = place.projection(), place.projection()
+    for projection in (first, second):
+        projection._open()
+    for projection, epochs in ((first, 0), (second, 1)):
+        projection.project(trial(0, epochs))
+
+    def forbid(self, run_id):
+        raise MlflowException("Permission denied")
+
+    monkeypatch.setattr(MlflowClient, "delete_run", forbid)
+    place.projection().project(trial(0, epochs=2))
+    experiment = place.client.get_experiment_by_name("aerosweep").experiment_id
+    doubles = place.client.search_runs([experiment], "tags.`aerosweep.trial` = 't0000'")
+    lengths = [len(place.client.get_metric_history(run.info.run_id, "miou")) for run in doubles]
+    assert sorted(lengths) == [0, 2]
+
+
+def test_runs_that_the_user_deleted_are_filled_in_again(place):
+    """In the middle of a search; of one that had ended already it is seen when the search ends."""
     projection = place.projection()
-    projection.project(trial(epochs=1))
-    place.client.delete_run(place.runs()["t0000"].info.run_id)
-    with pytest.raises(MlflowException, match="active"):
-        projection.project(trial(epochs=2))
-    projection.project(trial(epochs=2))
-    assert place.lengths() == {"t0000": 2}
+    projection.project(trial(0, epochs=1))
+    projection.project(trial(1, epochs=2, reason="completed"))
+    for run in place.runs().values():
+        place.client.delete_run(run.info.run_id)
+    snapshots = [trial(0, epochs=2, reason="completed"), trial(1, epochs=2, reason="completed")]
+    projection.project(snapshots[0])
+    projection.forget()
+    for snapshot in snapshots:
+        projection.project(snapshot)
+    projection.finish(snapshots, set(), live=False)
+    assert place.lengths() == {"t0000": 2, "t0001": 2}
+    assert place.states().keys() == {"aeroscapes", "t0000", "t0001"}
+
+
+def test_a_parent_that_the_user_deleted_is_made_again_with_its_children(place):
+    projection = place.projection()
+    snapshots = [trial(number, reason="completed") for number in range(2)]
+    for snapshot in snapshots:
+        projection.project(snapshot)
+    place.client.delete_run(place.runs()["aeroscapes"].info.run_id)
+    projection.finish(snapshots, set(), live=False)
+    runs = place.runs()
+    parent = runs.pop("aeroscapes")
+    assert parent.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+
+
+def test_a_store_that_is_replaced_by_an_empty_one_is_filled_again(place):
+    """As a server that comes back without its data."""
+    projection = place.projection()
+    snapshots = [trial(0, reason="completed"), trial(1, epochs=1)]
+    for snapshot in snapshots:
+        projection.project(snapshot)
+    empty_the_store(place)
+    projection.project(trial(1, reason="completed"))
+    assert place.lengths() == {"t0001": 2}
+    projection.forget()
+    projection.project(trial(0, reason="completed"))
+    assert place.lengths() == {"t0000": 2, "t0001": 2}
+
+
+def empty_the_store(place):
+    """Of experiments, too: what is left is a store that nobody has used."""
+    with contextlib.closing(sqlite3.connect(place.uri.removeprefix("sqlite:///"))) as database:
+        tables = ("tags", "params", "metrics", "latest_metrics", "runs", "experiment_tags")
+        for table in tables:
+            database.execute(f"delete from {table}")
+        database.execute("delete from experiments where name = 'aerosweep'")
+        database.commit()
+
+
+def test_a_config_that_did_not_reach_the_server_is_not_forgotten(place, monkeypatch):
+    """A run without it cannot be reported."""
+    place.write(trial())
+    projection = place.projection()
+
+    def lose(*args):
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", lose)
+        with pytest.raises(ConnectionError):
+            projection.project(trial())
+    projection.project(trial())
+    assert place.artifacts_of("t0000") == {"config.json"}
 
 
 def test_a_deleted_experiment_is_an_error_with_its_remedy(place):
-    place.projection().project(trial())
+    remembering = place.projection()
+    remembering.project(trial())
     place.client.delete_experiment(place.client.get_experiment_by_name("aerosweep").experiment_id)
-    with pytest.raises(InputError, match=r"mlflow experiments restore -x 1"):
-        place.projection().project(trial())
+    for projection in (place.projection(), remembering):
+        with pytest.raises(InputError, match=r"mlflow experiments restore -x 1"):
+            projection.project(trial(epochs=3))
 
 
 def test_what_is_too_long_is_cut_and_what_is_too_much_is_split(place):
@@ -477,14 +562,15 @@ class Refusing:
     name = "MLflow"
     written = mlflow_projection.Written()
 
-    def __init__(self, refused):
+    def __init__(self, refused, error=ConnectionError):
         self.refused = refused
+        self.error = error
         self.offered = []
 
     def project(self, trial):
         self.offered.append(trial.card.number)
         if trial.card.number in self.refused:
-            raise ConnectionError("refused")
+            raise self.error("refused")
 
     def finish(self, trials, keepers, live):
         pass
@@ -499,13 +585,17 @@ def test_a_sync_gives_up_when_the_tracker_refuses_three_trials_in_a_row(place):
     with pytest.raises(ConnectionError):
         sync(place.folder, down, set(), live=False)
     assert down.offered == [0, 1, 2, 3]
+    unreachable = Refusing(set(range(8)), UnreachableError)
+    with pytest.raises(UnreachableError):
+        sync(place.folder, unreachable, set(), live=False)
+    assert unreachable.offered == [0]
 
 
 def test_a_sync_with_nobody_there_raises_at_once(place):
     place.write(trial(reason="completed"))
     place.uri = f"http://127.0.0.1:{free_port()}"
     began = time.monotonic()
-    with pytest.raises(MlflowException, match="refused"):
+    with pytest.raises(UnreachableError, match="refused"):
         sync(place.folder, place.projection(), set(), live=False)
     assert time.monotonic() - began < 10
 

@@ -47,6 +47,7 @@ def test_nothing_is_lost_or_done_twice_when_trials_driver_and_tracker_are_killed
     assert counts["trials"] == TRIALS
     assert counts["failed"] == counts["diverged"] == 1
     assert counts["processes left over"] == counts["duplicates"] == counts["losses"] == 0
+    assert "(raylet)" not in (soak[0] / "driver.log").read_text(), "Ray's own words on a process that died"
 
 
 def test_the_audit_finds_every_kind_of_loss_and_duplicate(soak, audit, tmp_path):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from search.projection import BackgroundProjection
+from search.projection import BackgroundProjection, UnreachableError, reason, within
+from trainable.errors import InputError
 from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, trial_name
 
 PATIENCE = 5.0
@@ -27,6 +28,7 @@ class Recorder:
     attempts: list = field(default_factory=list)
     refused: set = field(default_factory=set)
     down: bool = False
+    error: Exception = field(default_factory=lambda: ConnectionError("connection refused\nand a long trace"))
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
 
@@ -35,7 +37,7 @@ class Recorder:
         assert self.gate.wait(PATIENCE)
         self.attempts.append((trial.card.trial_id, time.monotonic()))
         if self.down or trial.card.trial_id in self.refused:
-            raise ConnectionError("connection refused\nand a long trace")
+            raise self.error
         self.seen.append((trial.card.trial_id, len(trial.epochs)))
 
 
@@ -140,8 +142,9 @@ def test_an_outage_is_told_once_and_so_is_its_end(background, recorder, said):
     ]
 
 
-def test_one_refused_trial_does_not_keep_the_others_back(background, recorder, said):
+def test_one_refused_trial_does_not_keep_the_others_back(recorder, said):
     recorder.gate.set()
+    background = BackgroundProjection(recorder, said.append, first_retry=0.1)
     recorder.refused = {"t0000"}
     background.offer(snapshot(0))
     for number in range(1, 30):
@@ -149,7 +152,14 @@ def test_one_refused_trial_does_not_keep_the_others_back(background, recorder, s
     until(lambda: len(recorder.seen) == 29)
     until(lambda: [trial for trial, _ in recorder.attempts].count("t0000") >= 3)
     assert len(said) == 1, "the others' success is no news: the refused one is still missing"
+    recorder.gate.clear()
+    recorder.entered.clear()
+    background.offer(snapshot(30))
+    assert recorder.entered.wait(PATIENCE)
+    threading.Timer(0.1, recorder.gate.set).start()
     assert background.close(PATIENCE) == 1
+    assert recorder.seen[-1] == ("t0030", 0)
+    assert len(said) == 1, "nor is it at the end"
 
 
 def test_a_new_trial_need_not_wait_for_the_delay_of_another(recorder, said):
@@ -179,7 +189,7 @@ def test_closing_while_down_tries_each_trial_once_and_does_not_spin(recorder, sa
     assert len(recorder.attempts) == 6, "it has stopped"
 
 
-def test_closing_gives_up_on_a_hanging_projection_and_counts_it(background, recorder):
+def test_closing_gives_up_on_a_hanging_projection_and_counts_it(background, recorder, said):
     background.offer(snapshot(0))
     assert recorder.entered.wait(PATIENCE)
     background.offer(snapshot(1))
@@ -191,6 +201,21 @@ def test_closing_gives_up_on_a_hanging_projection_and_counts_it(background, reco
     until(lambda: recorder.attempts)
     time.sleep(0.1)
     assert len(recorder.attempts) == 1, "what hung and then failed is not tried again after closing"
+    assert said == [], "its failure is no news any more: the caller has been told"
+
+
+def test_closing_does_not_try_each_trial_where_nobody_can_be_reached(recorder, said):
+    """Each attempt may take as long as a request may."""
+    recorder.gate.set()
+    recorder.down = True
+    recorder.error = UnreachableError("nobody answers")
+    background = BackgroundProjection(recorder, said.append, first_retry=PATIENCE * 10)
+    for number in range(3):
+        background.offer(snapshot(number))
+    until(lambda: len(recorder.attempts) == 3)
+    assert background.close(PATIENCE) == 3
+    assert [trial for trial, _ in recorder.attempts] == ["t0000", "t0001", "t0002", "t0000"]
+    assert len(said) == 1
 
 
 def test_closing_waits_for_the_one_in_the_making(background, recorder):
@@ -220,3 +245,43 @@ def test_an_error_without_a_message_is_told_by_its_name(recorder, said):
     until(lambda: said)
     assert "(TimeoutError)" in said[0]
     background.close(0)
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def test_an_error_is_told_by_what_lies_at_its_bottom():
+    """MLflow wraps what its transport says, and the address alone fills a line."""
+    refused = ConnectionRefusedError(111, "Connection refused")
+    pooled = caused(OSError(f"Pool(host): {refused}"), refused)
+    error = caused(RuntimeError(f"request to http://me:secret@host/api failed: {pooled}"), pooled)
+    assert reason(error) == "ConnectionRefusedError: [Errno 111] Connection refused"
+
+
+def test_an_error_that_does_not_quote_its_cause_is_told_itself():
+    assert reason(caused(RuntimeError("no such key"), KeyError("colour"))) == "RuntimeError: no such key"
+    assert reason(caused(RuntimeError("a host\nwith a trace"), OSError())) == "RuntimeError: a host"
+
+
+def test_a_users_mistake_is_told_with_its_remedy():
+    mistake = caused(InputError("x must be y", "z", "Write y"), ValueError("z"))
+    assert reason(mistake) == "x must be y; got z. Write y."
+
+
+def test_what_takes_too_long_is_left_to_itself():
+    gate = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no end after 0.1 s"):
+        within(0.1, gate.wait)
+    assert time.monotonic() - began < PATIENCE
+    gate.set()
+
+
+def test_what_ends_in_time_is_waited_for_and_raises_what_it_raises():
+    done = []
+    within(PATIENCE, lambda: done.append(1))
+    assert done == [1]
+    with pytest.raises(ZeroDivisionError):
+        within(PATIENCE, lambda: 1 / 0)
