@@ -45,7 +45,7 @@ def jobs(free_ports, tmp_path):
     finally:
         os.killpg(cluster.pid, signal.SIGTERM)
         try:
-            cluster.wait(timeout=30)
+            cluster.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.killpg(cluster.pid, signal.SIGKILL)
             cluster.wait()

@@ -72,6 +72,30 @@ def test_creating_does_without_hard_links_where_there_are_none(storage, monkeypa
     assert files_below(storage.local_path) == ["b"]
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        NotImplementedError("conditional writes"),
+        OSError(errno.EIO, "A header you provided implies functionality that is not implemented"),
+        OSError(errno.EIO, "An error occurred (NotImplemented) when calling the PutObject operation"),
+    ],
+)
+def test_creating_does_without_conditional_writes_where_a_server_has_none(monkeypatch, refusal):
+    storage = Storage("memory://create")
+    pipe = storage._fs.pipe_file
+
+    def refuse(path, data, mode="overwrite"):
+        if mode == "create":
+            raise refusal
+        pipe(path, data)
+
+    monkeypatch.setattr(storage._fs, "pipe_file", refuse)
+    assert storage.create("a/b", b"first")
+    assert not storage.create("a/b", b"second")
+    assert storage.read("a/b") == b"first"
+    storage.delete("a/b")
+
+
 def test_names_are_sorted_and_of_one_folder(storage):
     for name in ("epochs/0002.json", "epochs/0001.json", "best/0001/weights.pt", "end.json"):
         storage.write(name, b"1")
