@@ -23,7 +23,7 @@ smoke: $(INSTALLED)
 # cores, because such tests wait more than they compute.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/reference tests/property
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests/integration tests/browser
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

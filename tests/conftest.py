@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from xdist.scheduler import LoadFileScheduling
 
 from trainable.dataset_config import DatasetConfig
 from trainable.image_set import IGNORED, ImageSet, LabelClass, MaskEncoding, Sample
@@ -18,10 +19,19 @@ from trainable.trial_data import open_trial_data
 torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items):
-    """On several cores a file stays together, for its fixtures, and so do all that look at the one smoke search."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.stem))
+_OF_THE_SMOKE_SEARCH = ("test_report.py", "test_mlflow_ui.py")
+
+
+class FileScheduling(LoadFileScheduling):
+    """A file stays on one core, for its fixtures, and so do all files that look at the one smoke search."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return "smoke" if file.endswith(_OF_THE_SMOKE_SEARCH) else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)
