@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: smoke test lint format bench soak calibrate clean
+.PHONY: smoke test test-faults lint format bench soak calibrate clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aerosweep needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Run make PYTHON=python3.11")'
@@ -23,7 +23,11 @@ smoke: $(INSTALLED)
 # cores, because such tests wait more than they compute.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/reference tests/property
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/browser
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not faults" tests/integration tests/browser
+
+# Processes killed and disks filled, again and again: every row of docs/faults.md that `make test` leaves out.
+test-faults: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m faults tests/integration
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from trainable.storage import Storage
 from trainable.trial_record import load_trials
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 
 TRIALS = 6
 EPOCHS = 3

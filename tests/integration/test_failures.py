@@ -19,7 +19,7 @@ from trainable.ray_trainable import SegmentationTrainable
 from trainable.storage import Storage
 from trainable.training import EpochOutcome
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 EPOCHS = 3

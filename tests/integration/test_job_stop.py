@@ -15,7 +15,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from trainable.storage import Storage
 from trainable.trial_record import load_trials
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 
 ENDED = {JobStatus.STOPPED, JobStatus.FAILED, JobStatus.SUCCEEDED}
 

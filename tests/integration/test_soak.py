@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 
 SOAK = Path(__file__).parents[1] / "soak.py"
 TRIALS = 12

@@ -12,7 +12,7 @@ import yaml
 from trainable.storage import Storage
 from trainable.trial_record import load_trials
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 
 MEBIBYTE = 2**20
 
