@@ -179,10 +179,11 @@ def test_the_servers_whose_commands_we_print_listen_on_loopback_by_themselves(tm
 
 
 LISTENERS = """
-import psutil
 from search.ray_session import ray_session
 
 with ray_session(None):
+    import psutil  # Ray's own copy
+
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
     open_ = [port for process in family for port in process.net_connections("tcp") if port.status == "LISTEN"]
     print(*sorted({port.laddr.ip for port in open_}))
