@@ -1,6 +1,8 @@
 """A search whose record lies on S3: a real S3 server on loopback."""
 
 import io
+import json
+import time
 
 import mlflow
 import pytest
@@ -8,7 +10,9 @@ from rich.console import Console
 
 from search.config import SearchConfig
 from search.launch import run_search
+from search.lease import Lease
 from search.progress import PlainView
+from trainable.errors import InputError
 from trainable.storage import Storage
 from trainable.trained_model import load_trained_model
 from trainable.trial_record import load_trials
@@ -41,3 +45,19 @@ def test_a_search_on_s3_is_recorded_extended_and_read_back(s3, search_cache, mak
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("aerosweep").experiment_id])
     assert len(runs) == 4
+
+
+def test_a_search_on_s3_has_one_driver_and_forgets_one_that_is_silent(s3):
+    folder = Storage(f"{s3}/lease")
+
+    def held(seconds_ago):
+        facts = {"token": "x", "host": "elsewhere", "pid": 1, "time": time.time() - seconds_ago}
+        folder.write("driver.json", json.dumps(facts).encode())
+
+    held(60)
+    with pytest.raises(InputError, match="one driver at a time .*got process 1 on elsewhere"):
+        Lease(folder).__enter__()
+    held(120)
+    with Lease(folder), pytest.raises(InputError, match="one driver at a time"):
+        Lease(folder).__enter__()
+    assert folder.names() == []

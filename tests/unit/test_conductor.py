@@ -5,6 +5,7 @@ import pytest
 from search.conductor import Conductor
 from search.config import SearchConfig
 from search.search_program import SearchProgram
+from trainable.errors import InputError
 from trainable.storage import Storage
 from trainable.trial_record import EpochRecord, TrialRecord, load_trials
 
@@ -188,3 +189,10 @@ def test_an_epoch_that_comes_again_is_not_judged_again(folder):
     for number in range(1, 4):
         search.program.remember(f"strong{number}", [EpochRecord(2, 0, 1.0, 2, {})])
     assert search.conductor.epoch_done(weak.trial_id, records[-1])
+
+
+def test_a_trial_whose_card_is_damaged_is_refused_and_its_number_not_given_to_another(folder):
+    MadeUpSearch(folder).run_trial()
+    folder.write("trials/t0000/config.json", b'{"trial_id": "t00')
+    with pytest.raises(InputError, match=r"trials/t0000/config\.json must say what t0000 is"):
+        MadeUpSearch(folder)

@@ -189,3 +189,16 @@ def test_a_file_that_holds_objects_to_unpickle_is_refused(tmp_path):
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="something else than counts and names"):
         HeldOutCounts.from_bytes(path.read_bytes())
+
+
+def test_weights_that_are_damaged_are_named(folder):
+    trainer = FakeTrainer()
+    run = start(folder, trainer)
+    for _ in SCORES:
+        run.step()
+    record = TrialRecord(folder, "t0000-s1")
+    name = record.best_file(2, "weights.pt")
+    record.folder.write(name, record.folder.read(name)[:-20])
+    with pytest.raises(RuntimeError, match=rf"{name} is damaged"):
+        run.measure_held_out()
+    assert trainer.measured == []

@@ -6,8 +6,18 @@ from dataclasses import asdict
 
 import pytest
 
+from trainable.errors import InputError
 from trainable.storage import Storage
-from trainable.trial_record import EpochRecord, TrialCard, TrialRecord, load_trials, metric_safe, trial_name
+from trainable.trial_record import (
+    EpochRecord,
+    HeldOutRecord,
+    TrialCard,
+    TrialRecord,
+    load_trials,
+    metric_safe,
+    require_cards,
+    trial_name,
+)
 
 
 @pytest.fixture
@@ -187,3 +197,43 @@ def test_a_trial_without_epochs_has_no_objective(search, record):
 def test_metric_names_keep_what_mlflow_allows():
     assert metric_safe("Low Vegetation-2.b_x") == "Low Vegetation-2.b_x"
     assert metric_safe("car/truck (all)") == "car_truck _all_"
+
+
+def test_an_epoch_that_another_process_recorded_meanwhile_is_not_written_over(record):
+    """A worker that was taken for dead, while its successor trained on."""
+    record.append(epoch(1))
+    with pytest.raises(RuntimeError, match="epoch 1 of t0003 was recorded by another process meanwhile"):
+        record.append(epoch(1, objective=0.9))
+    assert record.epochs() == (epoch(1),)
+
+
+def test_records_behind_the_last_whole_one_are_discarded_and_nothing_else(record):
+    for number in (1, 2, 3):
+        record.append(epoch(number))
+    record.folder.write("epochs/notes.txt", b"mine")
+    record.discard_after(1)
+    assert record.folder.names("epochs") == ["0001.json", "notes.txt"]
+
+
+def test_a_card_that_cannot_be_read_is_an_error_and_one_that_was_never_written_is_none(search, record):
+    record.create(card())
+    search.write("trials/t0004/epochs/.writing-1", b"")  # killed before its card
+    require_cards(search, ["t0003"])
+    search.write("trials/t0004/config.json", b'{"trial_id": "t00')
+    with pytest.raises(
+        InputError, match=r"trials/t0004/config\.json must say what t0004 is.*of the run t0004 in MLflow"
+    ):
+        require_cards(search, ["t0003"])
+
+
+def test_a_confirmation_whose_measurement_is_damaged_has_not_ended(search, record):
+    record.create(card(confirms="t0001"))
+    record.append(epoch(1))
+    record.end("completed", "trained 1 epochs", [epoch(1)])
+    record.add_held_out(HeldOutRecord(1, 50, {"miou": 0.5}), {})
+    (whole,) = load_trials(search)
+    assert whole.end is not None
+    record.folder.write("val/record.json", b'{"epoch": 1, ')
+    (damaged,) = load_trials(search)
+    assert damaged.end is None
+    assert damaged.epochs == (epoch(1),)

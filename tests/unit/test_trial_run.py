@@ -364,3 +364,12 @@ def test_a_run_that_was_left_half_way_trains_no_further(folder):
     with pytest.raises(RuntimeError, match="an epoch of t0000 was left half-way; a new TrialRun continues it"):
         trial.step()
     assert start(folder).step().epoch == 2
+
+
+def test_after_a_damaged_record_its_epoch_and_those_behind_it_are_recorded_anew(folder):
+    run(folder, 4)
+    before = epochs_of(folder)
+    folder.write("trials/t0000/epochs/0002.json", b'{"epoch": 2, "time')
+    run(folder, 4)
+    assert timeless(epochs_of(folder)) == timeless(before)
+    assert epochs_of(folder)[0] == before[0]

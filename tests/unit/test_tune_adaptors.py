@@ -1,0 +1,88 @@
+"""Tune's hooks: what is no trial's fault ends the search, whichever hook meets it; no Ray runtime is needed."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from search.stop import StopFlag
+from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
+from trainable import ray_trainable as keys
+from trainable.errors import SearchFaultError
+
+FAULT = SearchFaultError("the storage must be writable", "a full disk", "Free space there")
+TRIAL = SimpleNamespace(trial_id="tune-1", config={keys.TRIAL_ID: "t0000"}, error_file=None)
+RECORD = {keys.RECORD: json.dumps({"epoch": 1, "time_ms": 0, "objective": 0.1, "best_epoch": 1, "metrics": {}})}
+
+
+class FullDisk:
+    """A conductor that can write nothing."""
+
+    def fail(self, *_):
+        raise FAULT
+
+    next_trial = epoch_done = trial_failed = fail
+
+
+class Noting:
+    """A conductor that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def epoch_done(self, trial_id, record):
+        self.told.append((trial_id, record.epoch))
+        return True
+
+    def trial_failed(self, trial_id, detail):
+        self.told.append((trial_id, detail))
+
+
+def nothing(*_):
+    """Does nothing."""
+
+
+def callback(conductor, stop=None, require_held=nothing):
+    return DriverCallback(conductor, stop or StopFlag(None), require_held, 60.0, nothing)
+
+
+@pytest.mark.parametrize(
+    "meet",
+    [
+        lambda: RecordSearcher(FullDisk(), dict).suggest("tune-1"),
+        lambda: RecordScheduler(FullDisk(), nothing).on_trial_result(None, TRIAL, dict(RECORD)),
+        lambda: RecordScheduler(FullDisk(), nothing).on_trial_result(None, TRIAL, {keys.REFUSAL: "too large"}),
+        lambda: callback(FullDisk()).on_trial_error(1, [], TRIAL),
+        lambda: callback(Noting(), require_held=FullDisk().fail).on_step_end(1, []),
+    ],
+    ids=["a suggestion", "an epoch", "a refusal", "a failure", "a lost lease"],
+)
+def test_a_fault_of_the_search_leaves_tunes_loop_as_no_exception_that_tune_would_catch(meet):
+    with pytest.raises(SearchStopped) as stopped:
+        meet()
+    assert stopped.value.fault is FAULT
+    assert not isinstance(stopped.value, Exception)
+
+
+def test_a_fault_that_a_worker_tells_of_ends_the_search_with_its_words():
+    parts = [FAULT.rule, FAULT.value, FAULT.remedy]
+    conductor = Noting()
+    with pytest.raises(SearchStopped) as stopped:
+        RecordScheduler(conductor, nothing).on_trial_result(None, TRIAL, {keys.FAULT: json.dumps(parts)})
+    assert str(stopped.value.fault) == str(FAULT)
+    assert conductor.told == []
+
+
+def test_a_stop_that_was_asked_for_has_no_fault():
+    with pytest.raises(SearchStopped) as stopped:
+        callback(Noting(), StopFlag(0.0)).on_step_end(1, [])
+    assert stopped.value.fault is None
+
+
+def test_notes_are_said_with_their_trial_and_a_refusal_fails_it():
+    said, conductor = [], Noting()
+    scheduler = RecordScheduler(conductor, said.append)
+    assert scheduler.on_trial_result(None, TRIAL, RECORD | {keys.NOTES: json.dumps(["a note"])}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, TRIAL, {keys.REFUSAL: "too large"}) == "STOP"
+    assert said == ["t0000: a note"]
+    assert conductor.told == [("t0000", 1), ("t0000", "too large")]
