@@ -55,7 +55,7 @@ def test_a_search_on_s3_has_one_driver_and_forgets_one_that_is_silent(s3):
         folder.write("driver.json", json.dumps(facts).encode())
 
     held(60)
-    with pytest.raises(InputError, match="one driver at a time .*got process 1 on elsewhere"):
+    with pytest.raises(InputError, match=r"one driver at a time .*got process 1 on elsewhere"):
         Lease(folder).__enter__()
     held(120)
     with Lease(folder), pytest.raises(InputError, match="one driver at a time"):
