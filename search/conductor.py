@@ -1,5 +1,6 @@
 """A search from its record: what comes next, who goes on, who has ended; its program decides, Ray carries it out."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from trainable.storage import Storage
 from trainable.trial_record import (
     EndReason,
     EpochRecord,
+    FailureRecord,
     TrialCard,
     TrialRecord,
     TrialSnapshot,
@@ -23,21 +25,26 @@ class Conductor:
         program: Which trials there are to be, and which of them go on.
         folder: Where their record lies.
         tell: Called with the new snapshot whenever a trial changes.
+        max_attempts: How often a trial may fail before it is given up.
 
     Raises:
         InputError: It cannot be read what a trial is.
     """
 
-    def __init__(self, program: Program, folder: Storage, tell: Callable[[TrialSnapshot], None]) -> None:
+    def __init__(
+        self, program: Program, folder: Storage, tell: Callable[[TrialSnapshot], None], max_attempts: int
+    ) -> None:
         self._program = program
         self._folder = folder
         self._tell = tell
+        self._max_attempts = max_attempts
         self._trials = {trial.card.trial_id: trial for trial in load_trials(folder)}
         require_cards(folder, self._trials)
         for trial_id, trial in self._trials.items():
             self._program.remember(trial_id, trial.epochs)
+        self._ended = sum(trial.end is not None for trial in self._trials.values())
         self._running: set[str] = set()
-        self._unfinished: list[TrialSnapshot] = []
+        self._unfinished: deque[str] = deque()
 
     def recover(self) -> None:
         """Write the end markers that a dead driver owed, tell of every known trial, and queue the unfinished ones."""
@@ -47,7 +54,7 @@ class Conductor:
                 self._end(trial, *ending)
             else:
                 self._tell(trial)
-        self._unfinished = [trial for trial in self._trials.values() if trial.end is None]
+        self._unfinished.extend(trial_id for trial_id, trial in self._trials.items() if trial.end is None)
 
     @property
     def trials(self) -> Mapping[str, TrialSnapshot]:
@@ -67,11 +74,14 @@ class Conductor:
     @property
     def left(self) -> int:
         """Trials that have not ended, those to come included."""
-        return self.total - sum(trial.end is not None for trial in self._trials.values())
+        return self.total - self._ended
 
     def next_trial(self) -> TrialCard | None:
-        """The next trial to run: those that a dead driver left first, then new ones; None when there are no more."""
-        card = self._unfinished.pop(0).card if self._unfinished else self._create()
+        """The next trial to run: those that wait for another start first, then new ones; None when there are no more.
+
+        While trials run there may be more later: one that fails waits for another start.
+        """
+        card = self._trials[self._unfinished.popleft()].card if self._unfinished else self._create()
         if card is not None:
             self._running.add(card.trial_id)
             self._tell(self._trials[card.trial_id])
@@ -97,8 +107,29 @@ class Conductor:
         return ending is None
 
     def trial_failed(self, trial_id: str, detail: str) -> None:
-        """Take note that a trial cannot go on."""
+        """Take note that a trial cannot go on, however often it is started."""
         self._end(self._trials[trial_id], "failed", detail)
+
+    def attempt_failed(self, trial_id: str, reason: str, counted: bool) -> FailureRecord:
+        """Take note that a trial's process has come to its end; it waits for another start, or is given up.
+
+        Args:
+            trial_id: Its id.
+            reason: One line.
+            counted: Whether the trial is to blame; False where its machine was lost.
+        """
+        record = TrialRecord(self._folder, trial_id)
+        failure = record.add_failure(reason, counted)
+        if counted and sum(each.counted for each in record.failures()) >= self._max_attempts:
+            self.trial_failed(trial_id, reason)
+        else:
+            self._running.discard(trial_id)
+            self._unfinished.append(trial_id)
+        return failure
+
+    def excuse(self, trial_id: str, failure: FailureRecord) -> None:
+        """Take note that the machine of a failed start was lost, as it turned out."""
+        TrialRecord(self._folder, trial_id).excuse(failure)
 
     def _up_to(self, trial: TrialSnapshot, epoch: EpochRecord) -> tuple[EpochRecord, ...]:
         """The epochs up to and with a new one.
@@ -129,6 +160,7 @@ class Conductor:
         trial_id = trial.card.trial_id
         marker = TrialRecord(self._folder, trial_id).end(reason, detail, trial.epochs)
         self._running.discard(trial_id)
+        self._ended += self._trials[trial_id].end is None
         self._change(replace(trial, end=marker, attempts=marker.attempts))
 
     def _change(self, trial: TrialSnapshot) -> TrialSnapshot:

@@ -95,8 +95,8 @@ def run_search(
             stop = launch.run(address, str(cache_dir), trainable)
         finally:
             if lease.held:
-                projections.close(load_trials(folder))
                 trials = load_trials(folder)
+                projections.close(trials)
                 write_leaderboard(folder, trials, config.objectives)
     uri, _ = tracking_uri(config.tracking, config.storage)
     return SearchOutcome(

@@ -407,10 +407,11 @@ def _held_out_points(trial: TrialSnapshot) -> "list[Metric]":
 
 
 def _place_tags(trial: TrialSnapshot) -> dict[str, str]:
-    """Where the trial was last seen, and its starts so far."""
+    """Where the trial was last seen, and its attempts so far."""
     last = trial.epochs[-1] if trial.epochs else None
-    attempts = max(trial.attempts, last.attempt if last else 0)
-    tags = {TAG_ATTEMPTS: str(attempts) if attempts else ""}
+    # A start is excused when it turns out that its machine was lost; the epochs since have counted it.
+    attempts = trial.attempts if trial.end or last is None else max(trial.attempts, last.attempt)
+    tags = {TAG_ATTEMPTS: str(attempts) if attempts or trial.end else ""}
     if last is not None:
         tags |= {TAG_NODE: last.node, TAG_DEVICE: last.device}
     return {key: value for key, value in tags.items() if value}

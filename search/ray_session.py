@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from search.cluster import BOOTSTRAP_CONFIG, Cluster, grown_machines
 from trainable.errors import InputError
 
 _ENVIRONMENT: Final = {
@@ -17,6 +18,8 @@ _ENVIRONMENT: Final = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_THRESHOLD_S": "10",
+    # How many trials may wait for their processes at once: by itself one, and a large cluster would fill slowly.
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -26,7 +29,7 @@ _MAY_BE_JOINED: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
+def ray_session(address: str | None) -> Iterator[Cluster]:
     """Connect to Ray and leave it again.
 
     Args:
@@ -34,7 +37,7 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
             RAY_ADDRESS counts where it is None.
 
     Yields:
-        The cluster's resources.
+        The cluster.
 
     Raises:
         InputError: There is no such cluster.
@@ -48,7 +51,7 @@ def ray_session(address: str | None) -> Iterator[Mapping[str, float]]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         with _without_ray_on_stdout():
-            yield ray.cluster_resources()
+            yield _cluster(ray, joined=address is not None)
     finally:
         with _without_collection():
             ray.shutdown()
@@ -128,19 +131,23 @@ def _connect(address: str | None) -> Any:
     return ray
 
 
-def run_tune(
-    trainable: type, share: Mapping[str, float], slots: int, searcher: Any, scheduler: Any, callback: Any, attempts: int
-) -> None:
+def _cluster(ray: Any, joined: bool) -> Cluster:
+    # The head of a cluster may run a search of its own, alone.
+    return Cluster(ray.nodes, grown_machines(Path.home() / BOOTSTRAP_CONFIG) if joined else [])
+
+
+def run_tune(trainable: type, share: Mapping[str, float], searcher: Any, scheduler: Any, callback: Any) -> None:
     """Let Tune run trials until the searcher has no more.
+
+    A trial that fails is not started again by Tune, which counts starts whatever ended them, and forgets them with the
+    driver: the searcher hands it out once more.
 
     Args:
         trainable: A class Trainable.
         share: CPU and GPU of a trial, by Ray's names.
-        slots: Trials at once.
-        searcher: Suggests.
+        searcher: Suggests, as many at once as can run.
         scheduler: Decides.
         callback: Sees every turn.
-        attempts: Starts of a trial, the first included.
     """
     from ray import tune
 
@@ -151,14 +158,13 @@ def run_tune(
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=-1,
-                max_concurrent_trials=slots,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="launch",
                 storage_path=folder,
                 callbacks=[callback],
-                failure_config=tune.FailureConfig(max_failures=attempts - 1),
+                failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
                 log_to_file=False,

@@ -1,6 +1,6 @@
 """What a trial gets of the machines, and how many trials fit."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.config import ResourcesConfig
@@ -10,45 +10,79 @@ from trainable.errors import InputError
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What trials may use of a machine."""
+
+    cpus: float
+    gpus: float = 0.0
+
+    def fits(self, share: Share) -> int:
+        """How many trials of this share it takes; a trial runs on one machine."""
+        by_cpus = int(self.cpus / share.cpus + 1e-9)
+        return by_cpus if share.gpus <= 0 else min(by_cpus, int(self.gpus / share.gpus + 1e-9))
+
+
+@dataclass(frozen=True)
 class Allotment:
-    """The share of a trial, and the number of trials at once."""
+    """The share of a trial, and the number of trials at once.
+
+    Attributes:
+        share: Of a machine.
+        most: Trials at once when the cluster has grown as far as it may.
+        limit: Trials at once that the user wants at the most, or None.
+    """
 
     share: Share
-    slots: int
+    most: int
+    limit: int | None = None
+
+    def slots(self, machines: Sequence[Machine]) -> int:
+        """Trials at once on these machines."""
+        slots = sum(machine.fits(self.share) for machine in machines)
+        return min(slots, self.limit or slots)
 
 
-def allot(config: ResourcesConfig, available: Mapping[str, float], precision: Precision = "auto") -> Allotment:
-    """Resolve `auto` against what Ray reports.
+def allot(
+    config: ResourcesConfig, machines: Sequence[Machine], grown: Sequence[Machine] = (), precision: Precision = "auto"
+) -> Allotment:
+    """Resolve `auto` against the machines that there are, or may be.
 
     Args:
         config: The user's wishes.
-        available: Ray's `cluster_resources()`: CPU and GPU in all.
+        machines: Those that there are.
+        grown: All that there are when the cluster has grown as far as it may; fewer than `machines` where the cluster
+            is of a fixed size.
         precision: Of the trials.
 
     Raises:
         InputError: Not one trial fits, or what it gets does not compute its precision.
     """
-    cpus_in_all, gpus_in_all = available.get("CPU", 0.0), available.get("GPU", 0.0)
-    gpus = (1.0 if gpus_in_all >= 1 else 0.0) if config.gpus_per_trial == "auto" else config.gpus_per_trial
-    cpus = _automatic_cpus(cpus_in_all, gpus_in_all, gpus) if config.cpus_per_trial == "auto" else config.cpus_per_trial
-    slots = int(cpus_in_all / cpus + 1e-9)
-    if gpus > 0:
-        slots = min(slots, int(gpus_in_all / gpus + 1e-9))
-    if slots < 1:
+    known = [*machines, *grown]
+    gpus = _automatic_gpus(known) if config.gpus_per_trial == "auto" else config.gpus_per_trial
+    cpus = _automatic_cpus(known, gpus) if config.cpus_per_trial == "auto" else config.cpus_per_trial
+    share = Share(cpus, gpus)
+    most = max(sum(machine.fits(share) for machine in each) for each in (machines, grown))
+    if most < 1:
+        largest = max(known, key=lambda machine: (machine.gpus, machine.cpus), default=Machine(0))
         raise InputError(
-            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs",
-            f"{cpus_in_all:g} CPUs and {gpus_in_all:g} GPUs in all",
+            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs of one machine",
+            f"{largest.cpus:g} CPUs and {largest.gpus:g} GPUs on the largest of {max(len(machines), len(grown))}",
             "Lower resources.cpus_per_trial or resources.gpus_per_trial, or set them to auto",
         )
     if precision == "fp16" and gpus == 0:
-        value, remedy = f"{cpus_in_all:g} CPUs and no GPU", "Set runtime.precision to auto, bf16 or fp32"
+        value, remedy = "machines without a GPU", "Set runtime.precision to auto, bf16 or fp32"
         raise InputError("runtime.precision fp16 needs a GPU", value, remedy)
-    return Allotment(Share(cpus, gpus), min(slots, config.max_concurrent or slots))
+    return Allotment(share, min(most, config.max_concurrent or most), config.max_concurrent)
 
 
-def _automatic_cpus(cpus_in_all: float, gpus_in_all: float, gpus: float) -> float:
+def _automatic_gpus(machines: Sequence[Machine]) -> float:
+    return 1.0 if any(machine.gpus >= 1 for machine in machines) else 0.0
+
+
+def _automatic_cpus(machines: Sequence[Machine], gpus: float) -> float:
     """With GPUs each trial gets its part of the cores, else one core: trials in parallel beat threads in one."""
     if gpus <= 0:
         return 1.0
-    trials = max(1, int(gpus_in_all / gpus + 1e-9))
-    return float(max(1, int(cpus_in_all // trials)))
+    # Of the machine that has the fewest cores a GPU, so that no GPU of any is left idle.
+    parts = [machine.cpus // max(1, int(machine.gpus / gpus + 1e-9)) for machine in machines if machine.gpus >= gpus]
+    return float(max(1, int(min(parts, default=1))))

@@ -18,7 +18,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.conductor import Conductor
-from search.stop import StopFlag
+from search.lost_machines import LostMachines
+from search.slots import Slots
 from trainable.errors import SearchFaultError
 from trainable.ray_trainable import FAULT, NOTES, RECORD, REFUSAL, TRIAL_ID
 from trainable.trial_record import EpochRecord, TrialCard
@@ -49,24 +50,31 @@ def leaving_tune() -> Iterator[None]:
 
 
 class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
-    """Hands the conductor's trials to Tune.
+    """Hands the conductor's trials to Tune, when there is a place for them.
 
     Args:
-        conductor: Decides.
+        conductor: Decides which.
+        slots: Says when.
         assignment: Turns a trial's card into the config that the trainable is given.
     """
 
-    def __init__(self, conductor: Conductor, assignment: Callable[[TrialCard], dict[str, Any]]) -> None:
+    def __init__(self, conductor: Conductor, slots: Slots, assignment: Callable[[TrialCard], dict[str, Any]]) -> None:
         super().__init__(metric=_OBJECTIVE, mode="max")
         self._conductor = conductor
+        self._slots = slots
         self._assignment = assignment
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial's config, or FINISHED."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config, None as long as there is none to hand out, or FINISHED.
+
+        Tune never asks again after FINISHED, and a trial that runs may yet have to be started once more.
+        """
         with leaving_tune():
-            card = self._conductor.next_trial()
+            card = self._conductor.next_trial() if self._slots.free else None
+        if card is not None:
+            return self._assignment(card)
         finished: str = Searcher.FINISHED
-        return finished if card is None else self._assignment(card)
+        return None if self._conductor.running else finished
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the conductor ended the trial when its last epoch came in."""
@@ -113,49 +121,36 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
 
 
 class DriverCallback(Callback):  # type: ignore[misc]
-    """Failures, hung trials, the stop flag and the view: what Tune's loop is asked at every turn.
+    """Failures, hung trials and whatever else is to be done again and again: what Tune's loop is asked at every turn.
 
     Args:
         conductor: Is told of failures.
-        stop: Asked at every turn.
-        require_held: Asked at every turn; raises SearchFaultError where another driver has taken over.
-        epoch_timeout: Seconds without a new epoch after which a trial's process is killed, to be retried.
-        show: Called at every turn.
+        lost: Tells the loss of a machine from a failure.
+        epoch_timeout: Seconds without a new epoch after which a trial's process is killed, to be started again.
+        turn: Called at every turn; returns whether to go on.
     """
 
     def __init__(
-        self,
-        conductor: Conductor,
-        stop: StopFlag,
-        require_held: Callable[[], None],
-        epoch_timeout: float,
-        show: Callable[[], None],
+        self, conductor: Conductor, lost: LostMachines, epoch_timeout: float, turn: Callable[[], bool]
     ) -> None:
         self._conductor = conductor
-        self._stop = stop
-        self._require_held = require_held
+        self._lost = lost
         self._epoch_timeout = epoch_timeout
-        self._show = show
+        self._turn = turn
         self._heard: dict[str, float] = {}
         self._hung: set[str] = set()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Stop, kill what hangs, show."""
-        if self._stop.reason() is not None:
-            raise SearchStopped
+        """Kill what hangs, and what else a turn does."""
         with leaving_tune():
-            self._require_held()
+            if not self._turn():
+                raise SearchStopped
+            self._lost.look()
         self._kill_hung(trials)
-        self._show()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial's clock starts."""
         self._heard[trial.trial_id] = time.monotonic()
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It starts again with the retry."""
-        self._heard[trial.trial_id] = time.monotonic()
-        self._hung.discard(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -168,16 +163,20 @@ class DriverCallback(Callback):  # type: ignore[misc]
         self._heard.pop(trial.trial_id, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """All attempts of a trial have failed."""
+        """A trial's process has died or raised, or its machine was lost."""
         self._heard.pop(trial.trial_id, None)
+        trial_id, account = trial.config[TRIAL_ID], failure_text(trial)
         with leaving_tune():
-            self._conductor.trial_failed(trial.config[TRIAL_ID], self._why(trial))
+            failure = self._conductor.attempt_failed(
+                trial_id, self._why(trial, account), counted=not self._lost.is_one(account)
+            )
+        self._lost.suspect(trial_id, failure, account)
 
-    def _why(self, trial: Trial) -> str:
+    def _why(self, trial: Trial, account: str) -> str:
         if trial.trial_id in self._hung:
             minutes = self._epoch_timeout / 60
             return f"it hung: no epoch within {minutes:g} minutes (runtime.epoch_timeout_minutes)"
-        return failure_reason(failure_text(trial))
+        return failure_reason(account)
 
     def _kill_hung(self, trials: list[Trial]) -> None:
         now = time.monotonic()
@@ -207,7 +206,7 @@ def trial_epoch(result: dict[str, Any]) -> EpochRecord:
 
 
 def failure_text(trial: Trial) -> str:
-    """What Tune wrote of a trial's failures on this machine."""
+    """What Tune wrote of a trial's failure on this machine."""
     path = trial.error_file
     return Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
 
@@ -216,7 +215,7 @@ def failure_reason(text: str) -> str:
     """One line that says why a trial failed.
 
     Args:
-        text: Tune's account of its failures, the last one last.
+        text: Tune's account of its failure.
     """
     last = re.split(r"^Failure # \d+ .*$", text, flags=re.MULTILINE)[-1]
     lines = [line.strip() for line in last.splitlines() if line.strip()]

@@ -8,10 +8,12 @@ from typing import Any
 from search.conductor import Conductor
 from search.config import SearchConfig
 from search.lease import Lease
+from search.lost_machines import LostMachines
 from search.program import Program
 from search.progress import SearchState, SearchView
 from search.ray_session import ray_session, run_tune
-from search.resources import Allotment, allot
+from search.resources import allot
+from search.slots import Slots
 from search.stop import StopFlag
 from trainable.config import TrialConfig
 from trainable.device import Share
@@ -51,10 +53,10 @@ class TuneLaunch:
         self._fingerprint = fingerprint
         self._view = view
         self._offer = offer
-        self._slots = 0
+        self._slots: Slots | None = None
         self._began = time.monotonic()
         self._stop = StopFlag(config.budget.hours)
-        self._conductor = Conductor(program, folder, self._changed)
+        self._conductor = Conductor(program, folder, self._changed, config.runtime.max_attempts)
         self._open = {trial_id for trial_id, trial in self._conductor.trials.items() if trial.end is None}
         self._epochs_at_start = sum(len(trial.epochs) for trial in self._conductor.trials.values())
 
@@ -78,36 +80,37 @@ class TuneLaunch:
         conductor.recover()
         if conductor.left == 0:
             return self._stop
-        with ray_session(address) as resources, self._stop.caught_signals():
+        with ray_session(address) as cluster, self._stop.caught_signals():
             # Ray must not be imported before the session has set its environment.
+            from search.demand import Demand
             from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
             from trainable.ray_trainable import SegmentationTrainable
 
-            allotment = allot(self._config.resources, resources, self._config.runtime.precision)
-            self._slots = allotment.slots
+            config = self._config
+            allotment = allot(config.resources, cluster.machines, cluster.grown, config.runtime.precision)
+            self._slots = Slots(conductor, cluster, allotment, Demand(allotment.share), self._view.say)
             self._began = time.monotonic()  # Ray's own start says nothing about how fast trials go
-            assignment = _Assignment(self._config, self._folder, cache_dir, allotment.share, self._fingerprint)
+            assignment = _Assignment(config, self._folder, cache_dir, allotment.share, self._fingerprint)
             callback = DriverCallback(
                 conductor,
-                self._stop,
-                self._lease.require_held,
-                60 * self._config.runtime.epoch_timeout_minutes,
-                self._show,
+                LostMachines(lambda: cluster.addresses, conductor.excuse),
+                60 * config.runtime.epoch_timeout_minutes,
+                self._turn,
             )
             # What is durable is durable: a stop leaves Tune's loop at once, and the session's end ends the workers.
             try:
                 run_tune(
                     trainable or SegmentationTrainable,
-                    _ray_resources(allotment),
-                    allotment.slots,
-                    RecordSearcher(conductor, assignment),
+                    _ray_resources(allotment.share),
+                    RecordSearcher(conductor, self._slots, assignment),
                     RecordScheduler(conductor, self._view.say),
                     callback,
-                    self._config.runtime.max_attempts,
                 )
             except SearchStopped as stopped:
                 if stopped.fault is not None:
                     raise stopped.fault from None
+            finally:
+                self._slots.close()
         return self._stop
 
     def _changed(self, trial: TrialSnapshot) -> None:
@@ -118,8 +121,19 @@ class TuneLaunch:
             self._open.discard(trial.card.trial_id)
             self._view.trial_ended(trial, self._state())
 
-    def _show(self) -> None:
+    def _turn(self) -> bool:
+        """What is to be done again and again while trials run.
+
+        Returns:
+            Whether to go on.
+        """
+        if self._stop.reason() is not None:
+            return False
+        self._lease.require_held()
+        if self._slots is not None:
+            self._slots.ask_for_machines()
         self._view.show(self._state())
+        return True
 
     def _state(self) -> SearchState:
         conductor = self._conductor
@@ -129,7 +143,7 @@ class TuneLaunch:
             max_epochs=self._config.budget.max_epochs,
             trials=conductor.trials,
             running=conductor.running,
-            slots=self._slots,
+            slots=0 if self._slots is None else self._slots.now,
             started=self._began,
             deadline=self._stop.deadline,
             epochs_at_start=self._epochs_at_start,
@@ -164,6 +178,5 @@ class _Assignment:
         }
 
 
-def _ray_resources(allotment: Allotment) -> Mapping[str, float]:
-    resources = {"CPU": allotment.share.cpus}
-    return resources | ({"GPU": allotment.share.gpus} if allotment.share.gpus else {})
+def _ray_resources(share: Share) -> Mapping[str, float]:
+    return {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})

@@ -4,6 +4,7 @@ One folder a trial, `trials/<trial id>/`:
 
     config.json         what was suggested, written when it was
     attempts/0001.json  one a start: node, device, the epoch it continued from
+    failures/0001.json  one a start that failed: why, and whether the trial is to blame or its machine was lost
     checkpoints/0003.pt the whole training state; written before its epoch record, the last two are kept
     epochs/0003.json    one immutable record a durable epoch
     best/0003/...       weights, confusion matrix and per-image counts of the best epoch
@@ -18,7 +19,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
 from trainable.errors import InputError
@@ -227,6 +228,25 @@ class HeldOutRecord:
 
 
 @dataclass(frozen=True)
+class FailureRecord:
+    """Why a start of a trial came to an end that it should not have.
+
+    Attributes:
+        number: 1 for the trial's first.
+        start: Number of the start; 0 where the process did not live to record one.
+        reason: One line.
+        counted: Whether it counts as an attempt; False where the machine was lost.
+        time_ms: Milliseconds since 1970.
+    """
+
+    number: int
+    start: int
+    reason: str
+    counted: bool
+    time_ms: int
+
+
+@dataclass(frozen=True)
 class TrialSnapshot:
     """A trial as its record stood when it was read."""
 
@@ -274,14 +294,43 @@ class TrialRecord:
         self.folder.write(CONFIG_FILE, _encode(asdict(card)))
 
     def start_attempt(self, node: str, device: str, continued_from: int) -> int:
-        """Record a start of the trial and return its number, from 1."""
-        attempt = self.attempts() + 1
+        """Record a start of the trial and return which attempt it is, from 1."""
+        start = self._starts() + 1
         facts = {"node": node, "device": device, "continued_from": continued_from, "time_ms": now_ms()}
-        self.folder.write(f"attempts/{attempt:04d}.json", _encode(facts))
-        return attempt
+        self.folder.write(f"attempts/{start:04d}.json", _encode(facts))
+        return self.attempts()
 
     def attempts(self) -> int:
-        """How often the trial was started."""
+        """How often the trial was started, without the starts whose machine was lost."""
+        return self._starts() - sum(failure.start > 0 and not failure.counted for failure in self.failures())
+
+    def add_failure(self, reason: str, counted: bool) -> FailureRecord:
+        """Record that the latest start of the trial has failed.
+
+        Args:
+            reason: One line.
+            counted: Whether it counts as an attempt.
+        """
+        before, start = self.failures(), self._starts()
+        known = any(failure.start == start for failure in before)
+        failure = FailureRecord(len(before) + 1, 0 if known else start, redacted(reason), counted, now_ms())
+        self._write_failure(failure)
+        return failure
+
+    def excuse(self, failure: FailureRecord) -> None:
+        """Record that a failure does not count as an attempt after all."""
+        self._write_failure(replace(failure, counted=False))
+
+    def failures(self) -> tuple[FailureRecord, ...]:
+        """All failures of starts, the first first; a damaged record is named in the log and left out."""
+        files = self.folder.read_many([f"failures/{name}" for name in self.folder.names("failures")])
+        found = (_decode(FailureRecord, data, f"{self.folder.url}/{name}") for name, data in sorted(files.items()))
+        return tuple(failure for failure in found if failure)
+
+    def _write_failure(self, failure: FailureRecord) -> None:
+        self.folder.write(f"failures/{failure.number:04d}.json", _encode(asdict(failure)))
+
+    def _starts(self) -> int:
         return len(self.folder.names("attempts"))
 
     def append(self, record: EpochRecord) -> None:

@@ -6,6 +6,7 @@ import pytest
 import ray
 
 from search.ray_session import ray_session
+from search.resources import Machine
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -20,7 +21,8 @@ def test_nothing_is_collected_while_ray_shuts_down(ray_address, monkeypatch):
 
     monkeypatch.setattr(ray, "shutdown", shut_down)
     with ray_session(ray_address) as resources:
-        assert resources["CPU"] == 2
+        assert cluster.machines == [Machine(2)]
+        assert cluster.addresses == {"127.0.0.1"}
         cycle = [ray.put(1)]
         cycle.append(cycle)
         del cycle

@@ -27,6 +27,9 @@ def config(**changes):
     return SearchConfig.model_validate(values | changes)
 
 
+MAX_ATTEMPTS = 3
+
+
 class MadeUpSearch:
     """Trains by formula: a trial's objective grows with its learning rate and its epoch."""
 
@@ -34,7 +37,7 @@ class MadeUpSearch:
         self.folder = folder
         self.heard = []
         self.program = SearchProgram(config(**changes))
-        self.conductor = Conductor(self.program, folder, self.heard.append)
+        self.conductor = Conductor(self.program, folder, self.heard.append, MAX_ATTEMPTS)
         self.conductor.recover()
 
     def train(self, card, epoch, diverged=None):
@@ -131,6 +134,55 @@ def test_end_markers_that_a_dead_driver_owed_are_written_without_training(folder
     states = {trial.card.trial_id: trial.state for trial in load_trials(folder)}
     assert states == {"t0000": "completed", "t0001": "diverged"}
     assert again.conductor.next_trial().trial_id == "t0002"
+
+
+def test_a_trial_whose_process_died_waits_for_another_start_before_new_ones_until_it_is_given_up(folder):
+    search = MadeUpSearch(folder)
+    dying, other = search.conductor.next_trial(), search.conductor.next_trial()
+    for _ in range(MAX_ATTEMPTS - 1):
+        search.conductor.attempt_failed(dying.trial_id, "its process died", counted=True)
+        assert search.conductor.running == {other.trial_id}
+        assert search.conductor.next_trial() == dying
+    search.conductor.attempt_failed(dying.trial_id, "its process died again", counted=True)
+    trial = search.conductor.trials[dying.trial_id]
+    assert (trial.state, trial.end.detail) == ("failed", "its process died again")
+    assert search.conductor.next_trial().trial_id == "t0002"
+
+
+def test_failures_are_counted_over_launches_and_lost_machines_are_not(folder):
+    search = MadeUpSearch(folder)
+    card = search.conductor.next_trial()
+    record = TrialRecord(folder, card.trial_id)
+    for launch in range(MAX_ATTEMPTS - 1):
+        for _ in range(3):
+            record.start_attempt("node", "cpu", 0)
+            search.conductor.attempt_failed(card.trial_id, "its machine was lost", counted=False)
+            assert search.conductor.next_trial() == card
+        record.start_attempt("node", "cpu", 0)
+        search.conductor.attempt_failed(card.trial_id, "its process died", counted=True)
+        assert record.attempts() == launch + 1
+        search = MadeUpSearch(folder)
+        assert search.conductor.next_trial() == card
+    record.start_attempt("node", "cpu", 0)
+    search.conductor.attempt_failed(card.trial_id, "its process died", counted=True)
+    trial = search.conductor.trials[card.trial_id]
+    assert (trial.state, trial.end.attempts) == ("failed", MAX_ATTEMPTS)
+
+
+def test_a_failure_that_turned_out_to_be_a_lost_machine_no_longer_counts(folder):
+    search = MadeUpSearch(folder)
+    card = search.conductor.next_trial()
+    for _ in range(MAX_ATTEMPTS + 2):
+        TrialRecord(folder, card.trial_id).start_attempt("node", "cpu", 0)
+        failure = search.conductor.attempt_failed(card.trial_id, "its process died", counted=True)
+        search.conductor.excuse(card.trial_id, failure)
+        assert search.conductor.next_trial() == card
+    TrialRecord(folder, card.trial_id).start_attempt("node", "cpu", 0)
+    while search.conductor.epoch_done(
+        card.trial_id, search.train(card, len(search.conductor.trials[card.trial_id].epochs) + 1)
+    ):
+        pass
+    assert load_trials(folder)[0].attempts == 1
 
 
 def test_diverged_and_failed_trials_end_and_the_search_goes_on(folder):

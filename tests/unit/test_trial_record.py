@@ -237,3 +237,25 @@ def test_a_confirmation_whose_measurement_is_damaged_has_not_ended(search, recor
     (damaged,) = load_trials(search)
     assert damaged.end is None
     assert damaged.epochs == (epoch(1),)
+
+
+def test_failures_are_recorded_by_their_start_and_those_that_are_excused_are_no_attempts(tmp_path):
+    record = TrialRecord(Storage(str(tmp_path)), "t0000")
+    assert record.add_failure("died before it could say that it started", counted=True).start == 0
+    assert record.start_attempt("a", "cpu", 0) == 1
+    lost = record.add_failure("its machine was lost", counted=False)
+    assert (lost.number, lost.start) == (2, 1)
+    assert record.start_attempt("b", "cpu", 2) == 1, "the same attempt goes on elsewhere"
+    died = record.add_failure("its process died; sqlite://u:secret@h/db", counted=True)
+    assert "secret" not in died.reason
+    assert record.add_failure("died before it could say that it started", counted=False).start == 0
+    assert record.start_attempt("c", "cpu", 3) == 2
+    record.excuse(died)
+    assert [failure.counted for failure in record.failures()] == [True, False, False, False]
+    assert record.attempts() == 1
+    assert [
+        node["node"]
+        for node in map(
+            json.loads, record.folder.read_many([f"attempts/{n}" for n in record.folder.names("attempts")]).values()
+        )
+    ] == ["a", "b", "c"]

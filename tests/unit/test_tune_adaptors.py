@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from search.stop import StopFlag
+from search.lost_machines import LostMachines
 from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
 from trainable import ray_trainable as keys
 from trainable.errors import SearchFaultError
@@ -18,10 +18,11 @@ RECORD = {keys.RECORD: json.dumps({"epoch": 1, "time_ms": 0, "objective": 0.1, "
 class FullDisk:
     """A conductor that can write nothing."""
 
-    def fail(self, *_):
+    def fail(self, *_, **__):
         raise FAULT
 
-    next_trial = epoch_done = trial_failed = fail
+    next_trial = epoch_done = trial_failed = attempt_failed = fail
+    running = frozenset()
 
 
 class Noting:
@@ -42,18 +43,21 @@ def nothing(*_):
     """Does nothing."""
 
 
-def callback(conductor, stop=None, require_held=nothing):
-    return DriverCallback(conductor, stop or StopFlag(None), require_held, 60.0, nothing)
+FREE, TAKEN = SimpleNamespace(free=True), SimpleNamespace(free=False)
+
+
+def callback(conductor, turn=lambda: True):
+    return DriverCallback(conductor, LostMachines(frozenset, nothing), 60.0, turn)
 
 
 @pytest.mark.parametrize(
     "meet",
     [
-        lambda: RecordSearcher(FullDisk(), dict).suggest("tune-1"),
+        lambda: RecordSearcher(FullDisk(), FREE, dict).suggest("tune-1"),
         lambda: RecordScheduler(FullDisk(), nothing).on_trial_result(None, TRIAL, dict(RECORD)),
         lambda: RecordScheduler(FullDisk(), nothing).on_trial_result(None, TRIAL, {keys.REFUSAL: "too large"}),
         lambda: callback(FullDisk()).on_trial_error(1, [], TRIAL),
-        lambda: callback(Noting(), require_held=FullDisk().fail).on_step_end(1, []),
+        lambda: callback(Noting(), turn=FullDisk().fail).on_step_end(1, []),
     ],
     ids=["a suggestion", "an epoch", "a refusal", "a failure", "a lost lease"],
 )
@@ -75,8 +79,32 @@ def test_a_fault_that_a_worker_tells_of_ends_the_search_with_its_words():
 
 def test_a_stop_that_was_asked_for_has_no_fault():
     with pytest.raises(SearchStopped) as stopped:
-        callback(Noting(), StopFlag(0.0)).on_step_end(1, [])
+        callback(Noting(), turn=lambda: False).on_step_end(1, [])
     assert stopped.value.fault is None
+
+
+class Handing:
+    """A conductor with one trial."""
+
+    def __init__(self):
+        self.running, self.card = frozenset(), {"a": "card"}
+
+    def next_trial(self):
+        card, self.card = self.card, None
+        if card:
+            self.running = frozenset({"t0000"})
+        return card
+
+
+def test_trials_are_handed_out_when_there_is_a_place_and_the_end_is_said_when_none_can_come_back():
+    conductor = Handing()
+    assert RecordSearcher(conductor, FREE, dict).suggest("tune-1") == {"a": "card"}
+    assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") is None, "it may have to be started again"
+    conductor.card = {"the same": "card"}
+    assert RecordSearcher(conductor, TAKEN, dict).suggest("tune-2") is None
+    assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") == {"the same": "card"}
+    conductor.running = frozenset()
+    assert RecordSearcher(conductor, FREE, dict).suggest("tune-3") == "FINISHED"
 
 
 def test_notes_are_said_with_their_trial_and_a_refusal_fails_it():
