@@ -31,7 +31,7 @@ OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
 
 
 def check_search(config: SearchConfig, num_classes: int) -> None:
-    """Check the points that a search may try, what `check_names` looks at included.
+    """Check the points that a search may try; `check_names` comes first.
 
     Every network of the space is built once, which also fetches the encoders' weights; every baseline and a random
     point are resolved; every loss of the user's own is tried on a small batch.
@@ -39,7 +39,6 @@ def check_search(config: SearchConfig, num_classes: int) -> None:
     Raises:
         InputError: Something would fail in every trial, or in all of one kind.
     """
-    check_names(config.parsed_space)
     points = baseline_points(config.baselines, config.parsed_space)
     points.append(suggest_point(config.parsed_space, [], config.seed, 0))
     losses = [_resolve(config, point).loss for point in points]

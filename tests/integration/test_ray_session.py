@@ -20,9 +20,9 @@ def test_nothing_is_collected_while_ray_shuts_down(ray_address, monkeypatch):
         shutdown()
 
     monkeypatch.setattr(ray, "shutdown", shut_down)
-    with ray_session(ray_address) as resources:
+    with ray_session(ray_address) as cluster:
         assert cluster.machines == [Machine(2)]
-        assert cluster.addresses == {"127.0.0.1"}
+        assert len(cluster.addresses) == 1
         cycle = [ray.put(1)]
         cycle.append(cycle)
         del cycle

@@ -1,11 +1,15 @@
-"""A recorded search that was never run: for the statistics, figures and plates of the analysis."""
+"""A recorded search that was never run, for the statistics, figures and plates; command lines that are refused."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from aerosweep.cli import app
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from trainable.config import TrialConfig
 from trainable.dataset_config import DatasetConfig
@@ -218,3 +222,29 @@ def confirmed_losses(searched_losses):
     recalls = (0.8, 0.62, 0.52, 0.2)
     runs = [make_run(t, s, recall=r + 0.01 * s) for t, r in zip(chosen, recalls, strict=True) for s in (1, 2, 3)]
     return replace(searched_losses, runs=tuple(runs))
+
+
+@pytest.fixture
+def refused():
+    """`refused(*arguments)`: what a refused command line prints as its error, having checked what holds for all."""
+
+    def run(*arguments):
+        before = sorted(Path.cwd().rglob("*"))
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 2, (result.output, result.exception)
+        assert "Traceback" not in result.output
+        assert sorted(Path.cwd().rglob("*")) == before, "something was written"
+        return result.stderr
+
+    return run
+
+
+@pytest.fixture
+def require_one_problem():
+    """`require_one_problem(printed, rule, value, remedy)`: the parts of the only problem, by regular expressions."""
+
+    def require(printed, rule, value, remedy):
+        assert "problems:" not in printed
+        assert re.fullmatch(rf"error: {rule}; got {value}\. {remedy}\.\n", printed, re.DOTALL), printed
+
+    return require

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from aerosweep.cli import app
 
 SEARCH = "name: small\ndataset: {layout: synthetic}\n"
 MEND = "Mend it there, or a little above"
@@ -38,22 +35,6 @@ def _nothing_starts(monkeypatch):
     launch = types.ModuleType("search.launch")
     launch.run_search = refuse
     monkeypatch.setitem(sys.modules, "search.launch", launch)
-
-
-def refused(*arguments):
-    """What a refused command line prints as its error, having checked what holds for all of them."""
-    before = sorted(Path.cwd().rglob("*"))
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 2, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    assert sorted(Path.cwd().rglob("*")) == before, "something was written"
-    return result.stderr
-
-
-def require_one_problem(printed, rule, value, remedy):
-    """The three parts of the only problem, each by its regular expression."""
-    assert "problems:" not in printed
-    assert re.fullmatch(rf"error: {rule}; got {value}\. {remedy}\.\n", printed, re.DOTALL), printed
 
 
 def at(line, column):
@@ -110,7 +91,7 @@ NO_YAML = {
 
 
 @pytest.mark.parametrize("case", NO_YAML)
-def test_what_is_no_yaml_is_refused_with_its_line_and_column(case):
+def test_what_is_no_yaml_is_refused_with_its_line_and_column(case, refused, require_one_problem):
     text, rule, value, remedy = NO_YAML[case]
     Path("bad.yaml").write_text(text)
     require_one_problem(refused("search", "bad.yaml"), rule, value, remedy)
@@ -125,14 +106,14 @@ NO_MAPPING = {
 
 
 @pytest.mark.parametrize("case", NO_MAPPING)
-def test_what_is_no_mapping_is_refused(case):
+def test_what_is_no_mapping_is_refused(case, refused, require_one_problem):
     text, value = NO_MAPPING[case]
     Path("bad.yaml").write_text(text)
     rule = r"bad\.yaml must hold a mapping of keys to values"
     require_one_problem(refused("search", "bad.yaml"), rule, value, "Write KEY: VALUE lines")
 
 
-def test_what_is_no_text_file_is_refused():
+def test_what_is_no_text_file_is_refused(refused, require_one_problem):
     Path("folder").mkdir()
     Path("image.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
     Path("latin.yaml").write_bytes("name: x  # für\n".encode("latin-1"))
@@ -356,7 +337,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("case", VALUES)
-def test_a_bad_value_is_refused_with_its_line_and_column(case):
+def test_a_bad_value_is_refused_with_its_line_and_column(case, refused, require_one_problem):
     text, place, rule, value, remedy = VALUES[case]
     Path("bad.yaml").write_text(f"{SEARCH}{text}\n")
     line, column = place if isinstance(place, tuple) else (3, place)
@@ -365,12 +346,12 @@ def test_a_bad_value_is_refused_with_its_line_and_column(case):
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "../up", "''", "-x", "a b", "a" * 101, "7", "no", "null"])
-def test_a_name_that_is_no_name_for_a_folder_is_refused(name):
+def test_a_name_that_is_no_name_for_a_folder_is_refused(name, refused, require_one_problem):
     Path("bad.yaml").write_text(f"dataset: {{layout: synthetic}}\nname: {name}\n")
     require_one_problem(refused("search", "bad.yaml"), NAME, r".* \(bad\.yaml line 2, column 1\)", RENAME)
 
 
-def test_a_storage_that_has_a_file_in_the_searchs_place_is_refused():
+def test_a_storage_that_has_a_file_in_the_searchs_place_is_refused(refused, require_one_problem):
     Path("bad.yaml").write_text(f"{SEARCH}storage: .\n")
     Path("small").write_text("not a folder")
     value = r"the file '.*/small' \(bad\.yaml line 3, column 1\)"
@@ -378,14 +359,14 @@ def test_a_storage_that_has_a_file_in_the_searchs_place_is_refused():
 
 
 @pytest.mark.parametrize("command", ["search", "train"])
-def test_a_root_in_the_home_of_nobody_is_refused(command):
+def test_a_root_in_the_home_of_nobody_is_refused(command, refused, require_one_problem):
     name = "name: x\n" if command == "search" else ""
     Path("bad.yaml").write_text(f"{name}dataset:\n  layout: aeroscapes\n  root: ~no-such-user/set\n")
     value = rf"'~no-such-user/set': Could not .* \(bad\.yaml line {4 if name else 3}, column 3\)"
     require_one_problem(refused(command, "bad.yaml"), r"dataset\.root must be a path", value, "Mend the path")
 
 
-def test_a_mistake_made_on_the_command_line_is_placed_there():
+def test_a_mistake_made_on_the_command_line_is_placed_there(refused, require_one_problem):
     Path("bad.yaml").write_text(f"{SEARCH}space: {{optimizer: {{weight_decay: 0.1}}}}\n")
     printed = refused("search", "bad.yaml", "--set", "space.optimizer.learning_rate.min=3")
     value = r"\{'min': 3\} \(--set space\.optimizer\.learning_rate\.min=3\)"
@@ -406,7 +387,7 @@ def as_nobody():
             os.seteuid(0)
 
 
-def test_folders_in_which_nothing_may_be_made_are_refused(monkeypatch):
+def test_folders_in_which_nothing_may_be_made_are_refused(monkeypatch, refused):
     with tempfile.TemporaryDirectory() as name:  # pytest's own is for its owner alone
         place = Path(name)
         place.chmod(0o755)

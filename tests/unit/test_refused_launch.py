@@ -1,13 +1,9 @@
 """What only networks, images or the user's modules can tell is refused by the launch, before it writes anything."""
 
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
-
-from aerosweep.cli import app
 
 
 @pytest.fixture(autouse=True)
@@ -17,27 +13,11 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def refused(*arguments):
-    """What a refused command line prints as its error, having checked what holds for all of them."""
-    before = sorted(Path.cwd().rglob("*"))
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 2, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    assert sorted(Path.cwd().rglob("*")) == before, "something was written"
-    return result.stderr
-
-
-def require_one_problem(printed, rule, value, remedy):
-    """The three parts of the only problem, each by its regular expression."""
-    assert "problems:" not in printed
-    assert re.fullmatch(rf"error: {rule}; got {value}\. {remedy}\.\n", printed, re.DOTALL), printed
-
-
 SMALL = "timm-mobilenetv3_small_100"
 
 
 @pytest.fixture
-def launched(synthetic_config, synthetic_cache_dir, monkeypatch):
+def launched(synthetic_config, synthetic_cache_dir, monkeypatch, refused):
     """Runs a search that a launch must refuse, with overrides; it ends as a test that failed where anything starts."""
     import search.launch
 
@@ -110,7 +90,7 @@ LAUNCHES = {
 
 
 @pytest.mark.parametrize("case", LAUNCHES)
-def test_what_a_launch_can_tell_is_refused_before_it_writes(case, launched):
+def test_what_a_launch_can_tell_is_refused_before_it_writes(case, launched, require_one_problem):
     overrides, rule, value, remedy = LAUNCHES[case]
     torch.save({"layer.weight": torch.zeros(1)}, "other.pt")
     require_one_problem(launched(*overrides), rule, value, remedy)
