@@ -32,7 +32,7 @@ Description = Annotated[
     typer.Option(metavar="FILE", help="A data-set YAML, in place of CONFIG.", show_default=False),
 ]
 Root = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="DIR", help="With --description: where the images are, if not where it says.", show_default=False
     ),
@@ -54,7 +54,7 @@ def check(
     from trainable.dataset_check import check_dataset
 
     with ImageProgress("checking", Console(stderr=True)) as on_progress:
-        found = check_dataset(source.dataset, source.cache_dir, on_progress)
+        found = check_dataset(source.dataset, source.cache_dir, on_progress, _print)
     if found.counts is not None:
         Console().print(counts_table(found.counts))
     for problem in found.problems:
@@ -87,7 +87,7 @@ def stats(
     from trainable.trial_data import open_trial_data
 
     with ImageProgress("decoding", Console(stderr=True)) as on_progress:
-        data = open_trial_data(source.dataset, source.cache_dir, on_progress)
+        data = open_trial_data(source.dataset, source.cache_dir, on_progress, _print)
     frame = tabulate_class_shares(
         data.cache.pixel_counts,
         {"train": data.splits.train, "dev": data.splits.dev, "val": data.splits.val},
@@ -205,7 +205,7 @@ def percent(share: float) -> str:
 
 
 def _source(
-    config: Path | None, overrides: list[str] | None, description: Path | None, root: Path | None
+    config: Path | None, overrides: list[str] | None, description: Path | None, root: str | None
 ) -> "DataSource":
     from search.data_source import describe_source, load_data_source
     from trainable.errors import InputError

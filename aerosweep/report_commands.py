@@ -92,7 +92,7 @@ def report_search(
     *,
     top: int,
     image_format: ImageFormat,
-    dataset_root: Path | None,
+    dataset_root: str | None,
     console: Console,
     say: Callable[[str], None],
 ) -> Path:
@@ -121,7 +121,7 @@ def report_search(
 
     search = read_search(recorded.uri, recorded.search)
     with ImageProgress("decoding", console, say) as on_decode:
-        data, why_no_data = open_data(search, dataset_root, on_decode)
+        data, why_no_data = open_data(search, dataset_root, on_decode, say)
     document = compose_search_report(search, data, why_no_data, top=top, folder=recorded.search_folder)
     with ImageProgress("drawing figures", console) as on_draw:
         page = write_report(document, recorded.folder, image_format.value, on_draw)
@@ -165,7 +165,13 @@ def report_command(search: str) -> str:
 
 
 def report_dataset(
-    file: Path, root: Path | None, *, output: Path | None, image_format: ImageFormat, console: Console
+    file: Path,
+    root: str | None,
+    *,
+    output: Path | None,
+    image_format: ImageFormat,
+    console: Console,
+    say: Callable[[str], None],
 ) -> Path:
     """Write the report of an image set.
 
@@ -175,6 +181,7 @@ def report_dataset(
         output: Where the report goes, or None for a folder beside.
         image_format: Of the figures' files.
         console: For progress bars.
+        say: Prints a line for the user.
 
     Raises:
         InputError: The set cannot be read, or the folder cannot be written.
@@ -186,6 +193,6 @@ def report_dataset(
 
     source = source_of_file(file, root)
     with ImageProgress("reading masks", console) as on_read:
-        document = compose_dataset_report(source.dataset, source.cache_dir, on_read)
+        document = compose_dataset_report(source.dataset, source.cache_dir, on_read, say)
     with ImageProgress("drawing figures", console) as on_draw:
         return write_report(document, output or Path(f"report-{file.stem}"), image_format.value, on_draw)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from analysis.compared_pair import confirmed_sides
@@ -174,8 +175,9 @@ def _size(counts: ImageCounts) -> str:
 
 def _set_name(search: RecordedSearch) -> str:
     layout = search.dataset.layout if search.dataset else ""
-    if layout == "described" and search.dataset and search.dataset.description:
-        return f"The image set {search.dataset.description.stem}"
+    if search.dataset and search.dataset.description:
+        description = search.dataset.description
+        return f"The image set {description.stem if isinstance(description, Path) else description.name}"
     return {"aeroscapes": "AeroScapes", "synthetic": "The synthetic image set"}.get(layout, "The image set")
 
 

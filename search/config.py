@@ -25,6 +25,7 @@ from search.space_parsing import parse_space
 from trainable.config import EvaluationConfig, OptimizerConfig, RuntimeConfig, Section
 from trainable.dataset_config import DatasetConfig
 from trainable.errors import InputError
+from trainable.folder_url import without_secret
 from trainable.objectives import Objective, is_minimised
 from trainable.redaction import redacted
 
@@ -223,18 +224,7 @@ Objectives = Annotated[
 """A name, or a list of at least two; a list of one is the same as the name."""
 
 
-def _holds_no_secret(storage: str) -> str:
-    if redacted(storage) == storage:
-        return storage
-    raise InputError(
-        "storage must hold no password and no key: it is shown and recorded",
-        redacted(storage),
-        "Put them into the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://, "
-        "FSSPEC_PROTOCOL_OPTION for others (FSSPEC_FTP_PASSWORD)",
-    )
-
-
-StorageUrl = Annotated[str, Field(min_length=1), AfterValidator(_holds_no_secret)]
+StorageUrl = Annotated[str, Field(min_length=1), AfterValidator(lambda url: without_secret("storage", url))]
 """A path, or an fsspec URL without credentials."""
 
 

@@ -13,6 +13,8 @@ from search.config_problem import raise_all, show
 from search.config_yaml import ConfigDocument, parse_document, parse_value, read_document
 from search.space import Fixed
 from search.train_config import TrainConfig
+from trainable.dataset_problem import ProblemError
+from trainable.description import scan_description
 from trainable.errors import InputError
 
 
@@ -100,6 +102,23 @@ def _absolute(search: str) -> str:
     return search.rstrip("/") if "://" in search else str(Path(search).expanduser().resolve())
 
 
+def inlined(config: SearchConfig) -> SearchConfig:
+    """The config with what its data-set YAML says in the place of its path: for machines that lack the file.
+
+    Args:
+        config: With absolute paths.
+
+    Raises:
+        InputError: Everything that is wrong with the file, one line each.
+    """
+    path = config.dataset.description
+    if not isinstance(path, Path):
+        return config
+    description, problems = scan_description(path)
+    raise_all([ProblemError(problem) for problem in problems])
+    return config.model_copy(update={"dataset": config.dataset.model_copy(update={"description": description})})
+
+
 def config_warnings(config: SearchConfig) -> list[str]:
     """What is allowed in a config and yet probably not meant."""
     warnings = []
@@ -167,6 +186,8 @@ def _path_problems(document: ConfigDocument) -> list[InputError]:
     for key in _PATHS:
         given = document.value(key)
         for path in given if isinstance(given, list) else [given]:
+            if isinstance(path, dict):
+                continue  # a description that stands in the config
             try:
                 Path(path or "").expanduser().resolve().exists()
             except PermissionError:

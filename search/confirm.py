@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search.config import SearchConfig
+from search.config_file import inlined
 from search.confirm_program import FOLDER, Candidate, ConfirmProgram, candidates
 from search.lease import Lease
 from search.progress import SearchView
@@ -59,6 +60,7 @@ def run_confirmation(
     Raises:
         InputError: There is no such search, it has nothing to confirm, or its data have changed.
     """
+    config = inlined(config)
     folder = Storage(config.folder)
     meta = read_meta(folder)
     if meta is None:
@@ -66,7 +68,7 @@ def run_confirmation(
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume=True)
     cache_dir = config.resources.cache_dir or default_cache_dir()
-    data = open_trial_data(config.dataset, cache_dir, on_decode)
+    data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     require_same_data(folder, meta.data_fingerprint, DataIdentity.of(data))
     with Lease(folder) as lease:
         trials = load_trials(folder)

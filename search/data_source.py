@@ -57,18 +57,27 @@ def load_data_source(path: Path | None, overrides: Sequence[str]) -> DataSource:
     return DataSource(config.dataset.absolute(), folder)
 
 
-def describe_source(description: Path, root: Path | None) -> DataSource:
-    """The image set of a data-set YAML, without a config."""
-    dataset = DatasetConfig(layout="described", description=description, root=root)
-    return DataSource(dataset.absolute(), default_cache_dir())
+def describe_source(description: Path, root: Path | str | None) -> DataSource:
+    """The image set of a data-set YAML, without a config.
+
+    Args:
+        description: The YAML.
+        root: Where the images are, if not where it says: a path or a URL.
+
+    Raises:
+        InputError: The root is a URL that holds a password.
+    """
+    given = {"layout": "described", "description": description, "root": root}
+    document = ConfigDocument({"dataset": given}, {"dataset.root": f"--root {root}"}, None)
+    return DataSource(validate(_DataSourceConfig, document).dataset.absolute(), default_cache_dir())
 
 
-def source_of_file(file: Path, root: Path | None) -> DataSource:
+def source_of_file(file: Path, root: Path | str | None) -> DataSource:
     """The image set of a data-set YAML, or of a search or train config.
 
     Args:
         file: Either; a config has a `dataset`.
-        root: Where the images are, if not where the file says.
+        root: Where the images are, if not where the file says: a path or a URL.
 
     Raises:
         InputError: What is wrong with it, one line each.

@@ -7,6 +7,7 @@ from typing import Final
 import optuna
 
 from search.config import SearchConfig
+from search.config_file import inlined
 from search.lease import Lease
 from search.preflight import check_data, check_names, check_search
 from search.progress import SearchView
@@ -74,12 +75,13 @@ def run_search(
         SearchFaultError: The search cannot go on; what was recorded is whole, and a resume continues.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study, and we build one a suggestion
+    config = inlined(config)
     folder = Storage(config.folder)
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     check_names(config.parsed_space)
-    data = open_trial_data(config.dataset, cache_dir, on_decode)
+    data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     check_data(config, data)
     check_search(config, data.num_classes)
     for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from trainable.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
 from trainable.image_set import ImageSet, LabelClass, MaskEncoding, Sample, Split
+from trainable.path_pattern import PathPattern
+from trainable.wanted_files import WantedFiles
 
 AEROSCAPES_CLASSES: tuple[LabelClass, ...] = (
     LabelClass("background", (0, 0, 0), thing=False),
@@ -22,6 +24,12 @@ AEROSCAPES_CLASSES: tuple[LabelClass, ...] = (
 """The classes of AeroScapes; a mask's id is the index here."""
 
 LISTS: dict[Split, str] = {"train": "trn.txt", "val": "val.txt"}
+
+AEROSCAPES_FILES = WantedFiles(
+    (PathPattern("JPEGImages/**/*.jpg"), PathPattern("SegmentationClass/**/*.png")),
+    tuple(f"ImageSets/{name}" for name in LISTS.values()),
+)
+"""The files that a set in this layout is read from."""
 
 
 def read_aeroscapes(root: Path) -> ImageSet:

@@ -40,18 +40,22 @@ class DatasetCheck:
 
 
 def check_dataset(
-    config: DatasetConfig, cache_dir: Path, on_progress: Callable[[int, int], None] | None = None
+    config: DatasetConfig,
+    cache_dir: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> DatasetCheck:
     """Read and decode a whole image set and list all that is wrong with it.
 
     Args:
         config: The `dataset` section.
-        cache_dir: Where synthetic sets are kept; nothing else is written.
+        cache_dir: Where synthetic sets and copies are kept; nothing else is written.
         on_progress: Called with the samples done and the samples in all.
+        say: Prints a line for the user when the set is copied from elsewhere.
     """
     counts: SplitContents | None = None
     try:
-        image_set, problems = scan_image_set(config, cache_dir)
+        image_set, problems = scan_image_set(config, cache_dir, say)
     except InputError as error:
         image_set, problems = None, [_from_error(None, error)]
     if image_set is not None:

@@ -6,7 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from trainable.description import Description, DescriptionOrFile
 from trainable.errors import InputError
+from trainable.folder_url import FolderUrl, absolute, is_url, without_secret
 
 SYNTHETIC_DEFAULTS: dict[str, Any] = {"images": 120, "size": "96x160", "seed": 0, "imbalance": 1.0}
 FEWEST_FRAMES = 2  # in a synthetic scene: things move in it
@@ -37,8 +39,8 @@ class DatasetConfig(BaseModel):
 
     Attributes:
         layout: `aeroscapes` as published, `described` by a data-set YAML, or `synthetic`, made on first use.
-        root: The folder of an `aeroscapes` set; for `described`, overrides the description's own root.
-        description: The data-set YAML of a `described` set.
+        root: The folder of an `aeroscapes` set, a path or a URL; for `described`, overrides the description's own root.
+        description: The data-set YAML of a `described` set, or what such a file says.
         dev_share: Share of the train images held out for tuning, in whole scenes, where the set gives no dev split.
         dev_seed: What these scenes are drawn from; of its own, so that trials with other seeds share the split.
         images: How many images a `synthetic` set has.
@@ -52,8 +54,8 @@ class DatasetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: Literal["aeroscapes", "described", "synthetic"]
-    root: Path | None = None
-    description: Path | None = None
+    root: FolderUrl | None = None
+    description: DescriptionOrFile | None = None
     dev_share: float = Field(default=0.15, gt=0, lt=1)
     dev_seed: int = Field(default=0, ge=0)
     images: int | None = Field(default=None, ge=40, le=100_000)  # 40: three frames and more in each scene
@@ -70,6 +72,11 @@ class DatasetConfig(BaseModel):
             return given
         return given | {key: value for key, value in SYNTHETIC_DEFAULTS.items() if given.get(key) is None}
 
+    @field_validator("root")
+    @classmethod
+    def _check_root(cls, root: Path | str | None) -> Path | str | None:
+        return without_secret("dataset.root", root) if isinstance(root, str) else root
+
     @field_validator("size")
     @classmethod
     def _check_size(cls, size: str | None) -> str | None:
@@ -84,12 +91,23 @@ class DatasetConfig(BaseModel):
             self._require("root", "Give the folder that has JPEGImages, SegmentationClass and ImageSets")
             self._refuse("description", "images", "size", "seed", "scenes", "imbalance")
         elif self.layout == "described":
-            self._require("description", "Give the path of the data-set YAML")
+            self._require("description", "Give the path of the data-set YAML, or what it would say")
             self._refuse("images", "size", "seed", "scenes", "imbalance")
+            self._check_own_root()
         else:
             self._refuse("root", "description")
             self._check_scenes()
         return self
+
+    def _check_own_root(self) -> None:
+        """A description in a file starts from its folder; one that is in a config goes wherever that goes."""
+        root = self.description.root if isinstance(self.description, Description) else None
+        if self.root is None and isinstance(root, Path) and not root.expanduser().is_absolute():
+            raise InputError(
+                "dataset.description.root must be absolute, or a URL, where no file says what it is relative to",
+                root,
+                "Write the whole path, or set dataset.root",
+            )
 
     def _check_scenes(self) -> None:
         if self.scenes is not None and self.images is not None and self.scenes > self.images // FEWEST_FRAMES:
@@ -120,7 +138,19 @@ class DatasetConfig(BaseModel):
             raise InputError(rule, f"layout {self.layout}", "Take the sizes from its images")
         return parse_size(self.size)
 
+    def at(self, root: Path | str) -> Self:
+        """Return a copy whose images lie in another folder, a path or a URL; a synthetic set lies nowhere."""
+        if self.layout == "synthetic":
+            return self
+        return self.model_copy(update={"root": absolute(root if is_url(root) else Path(root))})
+
     def absolute(self) -> Self:
         """Return a copy whose paths no longer depend on the current directory, for workers that run in another one."""
-        paths = {"root": self.root, "description": self.description}
-        return self.model_copy(update={key: path.expanduser().absolute() for key, path in paths.items() if path})
+        changes: dict[str, Any] = {}
+        if self.root is not None:
+            changes["root"] = absolute(self.root)
+        if isinstance(self.description, Path):
+            changes["description"] = absolute(self.description)
+        elif self.description is not None and self.root is None:
+            changes["description"] = self.description.with_root(absolute(self.description.root))
+        return self.model_copy(update=changes)

@@ -11,16 +11,17 @@ from trainable.description import Description, ListSplit, SceneSplit, ShareSplit
 from trainable.image_set import ImageSet, Sample, Split
 from trainable.path_pattern import PathPattern
 from trainable.scene_split import draw_scenes
+from trainable.wanted_files import WantedFiles
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "val")
 
 
 def read_described(path: Path, root: Path | None = None) -> ImageSet:
-    """Read an image set by its description.
+    """Read an image set of this machine by its description.
 
     Args:
         path: The data-set YAML.
-        root: Overrides the description's own root.
+        root: Overrides the description's own root, which must be no URL otherwise.
 
     Returns:
         The set.
@@ -28,30 +29,38 @@ def read_described(path: Path, root: Path | None = None) -> ImageSet:
     Raises:
         InputError: When the description is wrong, nothing matches, files lack their partner, or a split is impossible.
     """
-    image_set, problems = scan_described(load_description(path), path, root)
+    description = load_description(path)
+    image_set, problems = scan_described(description, root or Path(description.root), path)
     refuse_any(problems)
     return image_set
 
 
-def scan_described(description: Description, path: Path, root: Path | None = None) -> tuple[ImageSet, list[Problem]]:
+def files_of(description: Description) -> WantedFiles:
+    """The files that a described set is read from."""
+    split = description.split
+    lists = (split.train, split.dev, split.val) if isinstance(split, ListSplit) else ()
+    patterns = (PathPattern(description.images), PathPattern(description.masks))
+    return WantedFiles(patterns, tuple(listed.as_posix() for listed in lists if listed))
+
+
+def scan_described(description: Description, root: Path, source: Path | None) -> tuple[ImageSet, list[Problem]]:
     """Read as much of the set as can be read, and say all that is wrong with it.
 
     Args:
         description: What the YAML says.
-        path: The YAML, which the description's root is relative to.
-        root: Overrides that root.
+        root: The folder that the globs start from, whatever the description says of it.
+        source: The YAML, or None for a description that stands in a config.
 
     Returns:
         The set of the pairs that have a split, and the problems.
     """
-    root = root or path.parent / description.root.expanduser()
     pairs, problems = _find_pairs(description, root)
-    scenes, wrong = _find_scenes(description, path, list(pairs))
+    scenes, wrong = _find_scenes(description, source, list(pairs))
     problems += wrong
-    splits, wrong, warnings = _split(description, path, root, scenes)
+    splits, wrong, warnings = _split(description, source, root, scenes)
     problems += wrong
     samples = tuple(Sample(id_, *pairs[id_], scenes[id_], splits[id_]) for id_ in sorted(splits))
-    problems += shared_scenes(list(samples)) + (_empty_splits(path, samples) if pairs else [])
+    problems += shared_scenes(list(samples)) + (_empty_splits(source, samples) if pairs else [])
     if description.scene_regex is None:
         warnings.append(
             "scene_regex is null: each image is taken for a scene of its own, so that overlapping or neighbouring "
@@ -120,7 +129,12 @@ def _lonely(what: str, partner: str, files: Mapping[str, Path], partners: Mappin
     ]
 
 
-def _find_scenes(description: Description, path: Path, ids: list[str]) -> tuple[dict[str, str], list[Problem]]:
+def _problem(source: Path | None, rule: str, value: str, remedy: str) -> Problem:
+    """What is wrong with the description itself, by its file or by the key of the config that holds it."""
+    return Problem(source, rule if source else f"dataset.description: {rule}", value, remedy)
+
+
+def _find_scenes(description: Description, source: Path | None, ids: list[str]) -> tuple[dict[str, str], list[Problem]]:
     """The scene of each id that has one."""
     if description.scene_regex is None:
         return {id_: id_ for id_ in ids}, []
@@ -133,21 +147,23 @@ def _find_scenes(description: Description, path: Path, ids: list[str]) -> tuple[
             scenes[id_] = scene
         else:
             rule = f"scene_regex {description.scene_regex!r} must find a scene in every id"
-            problems.append(Problem(path, rule, repr(id_), "Correct it, or set it to null: each image its own scene"))
+            problems.append(
+                _problem(source, rule, repr(id_), "Correct it, or set it to null: each image its own scene")
+            )
     return scenes, problems
 
 
 def _split(
-    description: Description, path: Path, root: Path, scenes: Mapping[str, str]
+    description: Description, source: Path | None, root: Path, scenes: Mapping[str, str]
 ) -> tuple[dict[str, Split], list[Problem], list[str]]:
     """The split of each id that has one, problems and warnings."""
     rule = description.split
     if isinstance(rule, ListSplit):
         splits, problems = _split_by_list(rule, root, scenes)
     elif isinstance(rule, SceneSplit):
-        splits, problems = _split_by_scene(rule, path, scenes)
+        splits, problems = _split_by_scene(rule, source, scenes)
     else:
-        splits, problems = _split_by_share(rule, path, scenes)
+        splits, problems = _split_by_share(rule, source, scenes)
     unused = sorted(set(scenes) - set(splits))
     if not unused or problems:
         return splits, problems, []
@@ -177,7 +193,9 @@ def _split_by_list(rule: ListSplit, root: Path, scenes: Mapping[str, str]) -> tu
     return splits, problems + repeated_ids(named)
 
 
-def _split_by_scene(rule: SceneSplit, path: Path, scenes: Mapping[str, str]) -> tuple[dict[str, Split], list[Problem]]:
+def _split_by_scene(
+    rule: SceneSplit, source: Path | None, scenes: Mapping[str, str]
+) -> tuple[dict[str, Split], list[Problem]]:
     known = set(scenes.values())
     problems = []
     owners: dict[str, Split] = {}
@@ -185,19 +203,22 @@ def _split_by_scene(rule: SceneSplit, path: Path, scenes: Mapping[str, str]) -> 
         for name in names:
             if name not in known:
                 remedy = f"The scenes are {name_some(sorted(known))}; correct split.{split} or scene_regex"
-                problems.append(Problem(path, f"each scene of split.{split} must exist", repr(name), remedy))
+                problems.append(_problem(source, f"each scene of split.{split} must exist", repr(name), remedy))
             if owners.setdefault(name, split) != split:
                 value = f"{name!r} in {owners[name]} and {split}"
-                problems.append(Problem(path, "a scene must lie in one split", value, "Remove it from one of them"))
+                problems.append(_problem(source, "a scene must lie in one split", value, "Remove it from one of them"))
     return {id_: owners[scene] for id_, scene in scenes.items() if scene in owners}, problems
 
 
-def _split_by_share(rule: ShareSplit, path: Path, scenes: Mapping[str, str]) -> tuple[dict[str, Split], list[Problem]]:
+def _split_by_share(
+    rule: ShareSplit, source: Path | None, scenes: Mapping[str, str]
+) -> tuple[dict[str, Split], list[Problem]]:
     needed = 3 if rule.dev else 2
     if len(set(scenes.values())) < needed:
         remedy = "Correct scene_regex, or split by list"
         value = f"scenes {sorted(set(scenes.values()))}"
-        return {}, [Problem(path, f"split by share must have {needed} scenes or more", value, remedy)] if scenes else []
+        few = _problem(source, f"split by share must have {needed} scenes or more", value, remedy)
+        return {}, [few] if scenes else []
     images = Counter(scenes.values())
     val = draw_scenes(images, rule.val * len(scenes), rule.seed, leave=needed - 1)
     owners: dict[str, Split] = {scene: "val" if scene in val else "train" for scene in images}
@@ -208,11 +229,11 @@ def _split_by_share(rule: ShareSplit, path: Path, scenes: Mapping[str, str]) -> 
     return {id_: owners[scene] for id_, scene in scenes.items()}, []
 
 
-def _empty_splits(path: Path, samples: tuple[Sample, ...]) -> list[Problem]:
+def _empty_splits(source: Path | None, samples: tuple[Sample, ...]) -> list[Problem]:
     present = {sample.split for sample in samples}
     remedy = "Give it images in split"
     return [
-        Problem(path, f"the {split} split must have an image", "none", remedy)
+        _problem(source, f"the {split} split must have an image", "none", remedy)
         for split in ("train", "val")
         if split not in present
     ]

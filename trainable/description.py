@@ -3,15 +3,29 @@
 import colorsys
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from trainable.dataset_problem import Problem, name_some, os_fault, refuse_any
 from trainable.errors import InputError
+from trainable.folder_url import FolderUrl, without_secret
 from trainable.image_set import IGNORED, LabelClass, MaskEncoding
 from trainable.path_pattern import PathPattern
 
@@ -122,7 +136,7 @@ class Description(_Strict):
 
     Attributes:
         name: Of the set, for the record and for figures.
-        root: The folder that the globs start from, relative to the YAML file.
+        root: The folder that the globs start from, a path or a URL; relative to the YAML file.
         images: Glob of the images; the text that its wildcards match is the id, and pairs an image with its mask.
         masks: Glob of the masks, with as many wildcards.
         encoding: Whether masks hold ids or colours.
@@ -133,7 +147,7 @@ class Description(_Strict):
     """
 
     name: str = Field(min_length=1)
-    root: Path = Path()
+    root: FolderUrl = Path()
     images: str
     masks: str
     encoding: Literal["ids", "rgb"]
@@ -141,6 +155,11 @@ class Description(_Strict):
     ignored: tuple[FileId | Color, ...] = ()
     scene_regex: str | None = None
     split: Annotated[ListSplit | SceneSplit | ShareSplit, Field(discriminator="by")]
+
+    @field_validator("root")
+    @classmethod
+    def _check_root(cls, root: Path | str) -> Path | str:
+        return without_secret("it", root) if isinstance(root, str) else root
 
     @field_validator("scene_regex")
     @classmethod
@@ -199,6 +218,10 @@ class Description(_Strict):
             return [entry.id for entry in self.classes] + list(self.ignored)
         return [color for entry in self.classes for color in entry.mask_colors] + list(self.ignored)
 
+    def with_root(self, root: Path | str) -> Self:
+        """The same description of images in another folder."""
+        return self.model_copy(update={"root": root})
+
     @property
     def mask_encoding(self) -> MaskEncoding:
         """What the values of a mask mean."""
@@ -231,7 +254,7 @@ def load_description(path: Path) -> Description:
         path: The file.
 
     Returns:
-        The description, validated.
+        The description, validated; its root is relative to the same folder as `path` is.
 
     Raises:
         InputError: When it cannot be read, or its first broken rule.
@@ -249,9 +272,9 @@ def scan_description(path: Path) -> tuple[Description | None, list[Problem]]:
         path: The file.
 
     Returns:
-        The description, or None and the problems.
+        The description, whose root is relative to the same folder as `path` is, or None and the problems.
     """
-    rule = "dataset.description must be a YAML file"
+    rule = f"{_KEY} must be a YAML file"
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -260,14 +283,22 @@ def scan_description(path: Path) -> tuple[Description | None, list[Problem]]:
     if not isinstance(given, dict):
         return None, [Problem(path, f"{rule} of keys and values", type(given).__name__, "Start from an example")]
     try:
-        return Description.model_validate(given), []
+        description = Description.model_validate(given)
     except ValidationError as error:
         return None, [_explain(path, details) for details in error.errors()]
+    if isinstance(description.root, Path):
+        description = description.with_root(path.parent / description.root.expanduser())
+    return description, []
 
 
-def _explain(path: Path, details: ErrorDetails) -> Problem:
-    """One of pydantic's errors as a problem; the ones that we raised keep their remedy."""
-    key = ".".join(str(part) for part in details["loc"])
+def _explain(path: Path | None, details: ErrorDetails) -> Problem:
+    """One of pydantic's errors as a problem; the ones that we raised keep their remedy.
+
+    Args:
+        path: Of the YAML, or None for a description in a config.
+        details: The error.
+    """
+    key = ".".join([*([] if path else [_KEY]), *(str(part) for part in details["loc"])])
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return Problem(path, f"{key}: {cause.rule}" if key else cause.rule, f"{cause.value}", cause.remedy)
@@ -276,3 +307,28 @@ def _explain(path: Path, details: ErrorDetails) -> Problem:
     if details["type"] == "missing":
         return Problem(path, f"{key} must be given", "nothing", "Add the key")
     return Problem(path, f"{key}: {details['msg']}", repr(details["input"]), "Correct the value")
+
+
+_KEY: Final = "dataset.description"
+
+
+def _explained(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Read a description in a config, and say of each mistake what a file with it would be told."""
+    try:
+        return check(given)
+    except ValidationError as error:
+        problems = [_explain(None, details) for details in error.errors()]
+        errors = [InputError(problem.rule, problem.value, problem.remedy) for problem in problems]
+        lines: list[InitErrorDetails] = [
+            {"type": PydanticCustomError("value_error", "{error}", {"error": mistake}), "input": given}
+            for mistake in errors
+        ]
+        raise ValidationError.from_exception_data(Description.__name__, lines) from None
+
+
+DescriptionOrFile = Annotated[
+    # Told apart by hand: of a plain union, pydantic would name the mistakes in both readings.
+    Annotated[Path, Tag("path")] | Annotated[Description, WrapValidator(_explained), Tag("mapping")],
+    Discriminator(lambda given: "mapping" if isinstance(given, Mapping | Description) else "path"),
+]
+"""A data-set YAML, or what it says."""

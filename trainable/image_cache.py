@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainable.errors import InputError
+from trainable.free_space import require_space
 from trainable.image_set import IGNORED, ImageSet, Sample
 from trainable.mask_encoding import UNDECODABLE, decode_image, decode_pair
 from trainable.objects import Objects, find_objects
 
 _FORMAT_VERSION: Final = 3
 """Part of the key: a change of the layout below makes old caches invisible."""
-
-_SPARE_BYTES: Final = 256 * 2**20
-"""Left free on the disk beside the cache."""
 
 _BYTES_PER_PIXEL: Final = 5
 """On the disk: RGB, label, and 4 bytes a pixel of an object, which no more than a quarter of all pixels are."""
@@ -144,7 +142,7 @@ def _build(image_set: ImageSet, folder: Path, on_progress: Progress) -> None:
     temporary = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(temporary, ignore_errors=True)
     shapes = np.array([_size(sample) for sample in image_set], dtype=np.int64).reshape(-1, 2)
-    _require_space(folder.parent, _BYTES_PER_PIXEL * int(shapes.prod(axis=1).sum()))
+    require_space(folder.parent, _BYTES_PER_PIXEL * int(shapes.prod(axis=1).sum()), "the decoded images")
     temporary.mkdir()
     try:
         tables = _write_maps(image_set, shapes, temporary, on_progress)
@@ -225,16 +223,6 @@ def _size(sample: Sample) -> tuple[int, int]:
     except UNDECODABLE:
         height, width, _ = decode_image(sample.image).shape  # says what is wrong with it
         return height, width
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + _SPARE_BYTES:
-        raise InputError(
-            f"the decoded images need {(needed + _SPARE_BYTES) / 2**30:.1f} GiB in {folder}",
-            f"{free / 2**30:.1f} GiB free",
-            "Free space there, or set resources.cache_dir to a larger disk",
-        )
 
 
 def _table(file: Path) -> NDArray[Any]:

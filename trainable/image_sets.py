@@ -3,27 +3,31 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from filelock import FileLock
 
-from trainable.aeroscapes import scan_aeroscapes
+from trainable.aeroscapes import AEROSCAPES_FILES, scan_aeroscapes
 from trainable.dataset_config import DatasetConfig
 from trainable.dataset_problem import Problem, refuse_any
-from trainable.described import scan_described
-from trainable.description import scan_description
+from trainable.described import files_of, scan_described
+from trainable.description import Description, scan_description
 from trainable.errors import InputError
 from trainable.image_set import ImageSet
+from trainable.remote_folder import local_folder
 from trainable.synthetic import GENERATOR_VERSION, synthesize
 
 
-def read_image_set(config: DatasetConfig, cache_dir: Path) -> ImageSet:
-    """Read the image set of a config; a synthetic one is made on first use.
+def read_image_set(config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None = None) -> ImageSet:
+    """Read the image set of a config; a synthetic one is made on first use, one that lies elsewhere copied.
 
     Args:
         config: The `dataset` section.
-        cache_dir: Where synthetic sets are kept.
+        cache_dir: Where synthetic sets and copies are kept.
+        say: Prints a line for the user when something is copied.
 
     Returns:
         The set; nothing is decoded.
@@ -31,35 +35,74 @@ def read_image_set(config: DatasetConfig, cache_dir: Path) -> ImageSet:
     Raises:
         InputError: When it cannot be read as configured.
     """
-    image_set, problems = scan_image_set(config, cache_dir)
+    image_set, problems = scan_image_set(config, cache_dir, say)
     refuse_any(problems)
     return cast(ImageSet, image_set)  # there is one when there is no problem
 
 
-def scan_image_set(config: DatasetConfig, cache_dir: Path) -> tuple[ImageSet | None, list[Problem]]:
+def scan_image_set(
+    config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None = None
+) -> tuple[ImageSet | None, list[Problem]]:
     """Read as much of the image set of a config as can be read, and say all that is wrong with it.
 
     Args:
         config: The `dataset` section.
-        cache_dir: Where synthetic sets are kept.
+        cache_dir: Where synthetic sets and copies are kept.
+        say: Prints a line for the user when something is copied.
 
     Returns:
         The set, None where even its description is wrong, and the problems.
+
+    Raises:
+        InputError: The set lies elsewhere and cannot be copied.
     """
     if config.layout == "synthetic":
         return scan_aeroscapes(_materialize(config, cache_dir))
     if config.layout == "aeroscapes":
-        return scan_aeroscapes(_given(config.root, "root"))
-    path = _given(config.description, "description")
-    description, problems = scan_description(path)
-    return scan_described(description, path, config.root) if description else (None, problems)
+        return _scan_aeroscapes(config, cache_dir, say)
+    return _scan_described(config, cache_dir, say)
 
 
-def _given(path: Path | None, key: str) -> Path:
-    """The path, which the config's own rules require; `model_copy` and `model_construct` do not check them."""
-    if path is None:
-        raise InputError(f"dataset.{key} must be given", "none", f"Set dataset.{key}")
-    return path
+def _scan_aeroscapes(
+    config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None
+) -> tuple[ImageSet, list[Problem]]:
+    if config.root is None:
+        raise _not_given("root")
+    folder = local_folder(config.root, AEROSCAPES_FILES, cache_dir, say)
+    image_set, problems = scan_aeroscapes(folder)
+    return image_set, _located(problems, folder, config.root)
+
+
+def _scan_described(
+    config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None
+) -> tuple[ImageSet | None, list[Problem]]:
+    given = config.description
+    if given is None:
+        raise _not_given("description")
+    description, problems = (given, []) if isinstance(given, Description) else scan_description(given)
+    if description is None:
+        return None, problems
+    root = config.root or description.root
+    folder = local_folder(root, files_of(description), cache_dir, say)
+    image_set, problems = scan_described(description, folder, given if isinstance(given, Path) else None)
+    return image_set, _located(problems, folder, root)
+
+
+def _not_given(key: str) -> InputError:
+    """The config's own rules require it; `model_copy` and `model_construct` do not check them."""
+    return InputError(f"dataset.{key} must be given", "none", f"Set dataset.{key}")
+
+
+def _located(problems: Sequence[Problem], folder: Path, root: Path | str) -> list[Problem]:
+    """The problems with the places where the user can mend them: of a copy, in its original."""
+    if isinstance(root, Path):
+        return list(problems)
+    return [
+        replace(problem, file=None, value=f"{root.rstrip('/')}/{problem.file.relative_to(folder)}: {problem.value}")
+        if problem.file is not None and problem.file.is_relative_to(folder)
+        else problem
+        for problem in problems
+    ]
 
 
 def _materialize(config: DatasetConfig, cache_dir: Path) -> Path:

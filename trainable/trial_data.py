@@ -1,6 +1,6 @@
 """The data of a trial: image set, cache and splits, opened once a process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -57,18 +57,24 @@ def _warn_of_turned(image_set: ImageSet) -> Problem | None:
     return replace(first, file=None, value=f"{len(turned)} of another orientation ({name_some(list(turned))})")
 
 
-def open_trial_data(config: DatasetConfig, cache_dir: Path, on_progress: Progress | None = None) -> TrialData:
+def open_trial_data(
+    config: DatasetConfig,
+    cache_dir: Path,
+    on_progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> TrialData:
     """Read, decode (or open the cache of) and split an image set.
 
     Args:
         config: Which image set; its paths are absolute.
         cache_dir: Where this node keeps decoded images.
         on_progress: Called with (images done, images in all) while a cache is built.
+        say: Prints a line for the user when the set is copied from elsewhere.
 
     Raises:
         InputError: The image set cannot be used.
     """
-    image_set = read_image_set(config, cache_dir)
+    image_set = read_image_set(config, cache_dir, say)
     try:
         cache = open_cache(image_set, cache_dir, on_progress)
     except ProblemError as error:

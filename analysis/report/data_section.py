@@ -1,5 +1,6 @@
 """The figures of a data set, for a report of it alone and for that of a search."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -37,18 +38,24 @@ def missing_data_section(why: str) -> Section:
     return Section(_KEY, _TITLE, _INTRO, [MissingPlate("Figures of the images", sentence(why))])
 
 
-def compose_dataset_report(config: DatasetConfig, cache_dir: Path, on_progress: Progress | None = None) -> Document:
+def compose_dataset_report(
+    config: DatasetConfig,
+    cache_dir: Path,
+    on_progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Document:
     """The report of an image set alone; only its masks are decoded, and no cache is written.
 
     Args:
         config: Which set; its paths are absolute.
-        cache_dir: Where a synthetic set is made.
+        cache_dir: Where a synthetic set is made, or a copy.
         on_progress: Called with (masks read, masks in all).
+        say: Prints a line for the user when the set is copied from elsewhere.
 
     Raises:
         InputError: The set cannot be read.
     """
-    image_set = read_image_set(config, cache_dir)
+    image_set = read_image_set(config, cache_dir, say)
     statistics = count_masks(image_set, on_progress)
     splits = assign_splits(image_set, statistics.pixel_counts, config.dev_share, config.dev_seed)
     return Document(

@@ -20,6 +20,12 @@ names = st.text(string.ascii_letters + string.digits, min_size=1, max_size=1).fl
     lambda first: st.text(string.ascii_letters + string.digits + "._-", max_size=20).map(lambda rest: first + rest)
 )
 positive = st.floats(1e-6, 4.0)
+DESCRIPTION = {
+    "root": "/data/1", "images": "*/1e3.jpg", "masks": "*/null.png", "encoding": "rgb", "scene_regex": "^[0-9]+: #",
+    "classes": [{"name": "no", "color": "#3C1098", "thing": True}, {"name": "1e5", "colors": ["#8429F6", [1, 2, 3]]}],
+    "ignored": ["#000000"],
+}  # fmt: skip
+"""A description but for its name and splits, of texts that YAML may take for something else."""
 
 
 def scalar_list_or_range(numbers):
@@ -67,6 +73,16 @@ datasets = st.one_of(
     ),
     st.builds(lambda share: {"layout": "aeroscapes", "root": "/data/aero", "dev_share": share}, st.floats(0.01, 0.9)),
     st.just({"layout": "described", "description": "/data/set.yaml"}),
+    st.builds(
+        lambda name, split, root: {
+            "layout": "described",
+            "root": root,
+            "description": DESCRIPTION | {"name": name, "split": split},
+        },
+        names,
+        st.sampled_from([{"by": "share"}, {"by": "scene", "train": ["1", "yes"], "val": ["02"]}]),
+        st.sampled_from(["s3://bucket/a b", "/data/set", None]),
+    ),
 )
 searches = st.builds(
     lambda **parts: SearchConfig.model_validate(parts),

@@ -11,14 +11,17 @@ from search.config import SearchConfig
 from search.config_check import config_keys
 from search.config_file import (
     config_warnings,
+    inlined,
     load_recorded_config,
     load_search_config,
     load_train_config,
 )
-from search.data_source import load_data_source
+from search.config_yaml import dump_yaml
+from search.data_source import describe_source, load_data_source, source_of_file
 from search.space import Choice, Fixed, Range
 from search.train_config import TrainConfig
 from trainable.cache_dir import default_cache_dir
+from trainable.description import Description
 from trainable.errors import InputError
 from trainable.loss_parameters import LOSS_DEFAULTS
 from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
@@ -49,6 +52,20 @@ tracking: {uri: null, experiment: aerosweep}
 seed: 0
 """
 SMALL = "name: small\ndataset: {layout: synthetic}\n"
+
+
+DESCRIBED = """
+name: tiles
+root: data
+images: images/*.jpg
+masks: masks/*.png
+encoding: rgb
+classes: [{name: roof, color: "#3C1098", thing: true}, {name: land, colors: ["#8429F6", [1, 2, 3]]}]
+ignored: ["#000000"]
+scene_regex: "^[0-9]+"
+split: {by: share, val: 0.2}
+"""
+OF_A_FILE = "name: small\ndataset: {layout: described, description: sets/tiles.yaml}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -321,6 +338,73 @@ def test_a_search_config_written_out_loads_again():
     config = load(DESIGN)
     again = load(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     assert again == config
+
+
+def write_description(text=DESCRIBED):
+    Path("sets").mkdir(exist_ok=True)
+    Path("sets/tiles.yaml").write_text(text)
+
+
+def test_a_description_travels_with_the_config_that_names_it(tmp_path):
+    write_description()
+    config = inlined(load(OF_A_FILE))
+    Path("sets/tiles.yaml").unlink()
+    assert config.dataset.description == Description.model_validate(yaml.safe_load(DESCRIBED)).with_root(tmp_path / "sets/data")  # fmt: skip  # noqa: E501
+    again = load(dump_yaml(config.model_dump(mode="json")))
+    assert again == config == inlined(again)
+    assert inlined(load(SMALL)) == load(SMALL)
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/tiles", "/data/tiles"])
+def test_a_description_that_says_where_its_images_are_still_says_so(root):
+    write_description(DESCRIBED.replace("root: data", f"root: {root}"))
+    assert str(inlined(load(OF_A_FILE)).dataset.description.root) == root
+
+
+def test_what_is_wrong_with_a_description_is_named_by_its_file(tmp_path):
+    write_description(DESCRIBED.replace("rgb", "png").replace("name: land", "name: a/b"))
+    with pytest.raises(InputError) as caught:
+        inlined(load(OF_A_FILE))
+    first, encoding, name = str(caught.value).splitlines()
+    assert first == "2 problems:"
+    file = tmp_path / "sets/tiles.yaml"
+    assert encoding.startswith(f"  encoding: Input should be 'ids' or 'rgb'; got {file}: 'png'.")
+    assert name.startswith("  classes.1.name: a class name must consist of")
+    assert f"got {file}: 'a/b'." in name
+    Path("sets/tiles.yaml").unlink()
+    with pytest.raises(InputError, match=rf"dataset\.description must be a YAML file; got {file}: no such file"):
+        inlined(load(OF_A_FILE))
+
+
+def test_what_is_wrong_with_a_description_in_a_config_is_named_by_its_line():
+    lines = "".join(f"    {line}\n" for line in DESCRIBED.replace("root: data", "root: /data").strip().splitlines())
+    text = f"name: small\ndataset:\n  layout: described\n  description:\n{lines}"
+    assert load(text).dataset.description.classes[1].mask_colors == ((0x84, 0x29, 0xF6), (1, 2, 3))
+    message = problems(text.replace("rgb", "png").replace("#8429F6", "8429F6"), "dataset.description.image=x")
+    assert message.splitlines() == [
+        "3 problems:",
+        "  dataset.description.encoding: Input should be 'ids' or 'rgb'; got 'png' (search.yaml line 9, column 5). "
+        "Correct the value.",
+        "  dataset.description.classes.1.colors.0: a colour must be '#RRGGBB' or [red, green, blue]; got '8429F6' "
+        "(search.yaml line 10, column 5). Write for example '#3C1098', in quotes.",
+        "  dataset.description.image must be a key that descriptions have; got dataset.description.image "
+        "(--set dataset.description.image=x). Remove it or correct its spelling.",
+    ]
+    relative = problems(text.replace("root: /data", "root: data"))
+    assert "dataset.description.root must be absolute, or a URL" in relative
+    assert "got data (search.yaml line 6, column 5). Write the whole path, or set dataset.root." in relative
+    assert load(text.replace("root: /data", "root: data"), "dataset.root=s3://b/x").dataset.root == "s3://b/x"
+
+
+def test_the_data_commands_take_a_root_elsewhere(tmp_path):
+    write_description()
+    source = describe_source(Path("sets/tiles.yaml"), "s3://bucket/tiles")
+    assert (source.dataset.root, source.dataset.description) == ("s3://bucket/tiles", tmp_path / "sets/tiles.yaml")
+    assert (
+        source_of_file(write(SMALL.replace("synthetic", "aeroscapes, root: x")), "s3://b/x").dataset.root == "s3://b/x"
+    )
+    with pytest.raises(InputError, match=r"dataset\.root must hold no password .*; got s3://key:\*\*\*@b \(--root"):
+        describe_source(Path("sets/tiles.yaml"), "s3://key:s3cret@b")
 
 
 def test_the_data_commands_read_the_data_part_only(tmp_path):

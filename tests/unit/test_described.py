@@ -125,7 +125,7 @@ def test_lists_that_share_a_scene_or_repeat_or_invent_ids_are_refused(tmp_path):
     path = write(tmp_path, {"split": {"by": "list", "train": "t.txt", "val": "v.txt"}})
     (tmp_path / "data/t.txt").write_text("Tile 1/part_0\nTile 2/part_0\nTile 2/part_0\nTile 9/part_0\n")
     (tmp_path / "data/v.txt").write_text("Tile 1/part_1\n")
-    _, problems = scan_described(load_description(path), path)
+    _, problems = scan_described(load_description(path), tmp_path / "data", path)
     found = " ".join(problem.problem for problem in problems)
     assert "each id of split.train must be one that the globs find; got 'Tile 9/part_0'" in found
     assert "got Tile 2/part_0 2 times" in found
@@ -168,7 +168,7 @@ def test_lonely_files_are_refused(tmp_path):
     path = write(tmp_path)
     (tmp_path / "data/Tile 1/masks/part_0.png").unlink()
     (tmp_path / "data/Tile 2/images/part_1.jpg").unlink()
-    _, problems = scan_described(load_description(path), path)
+    _, problems = scan_described(load_description(path), tmp_path / "data", path)
     assert [(problem.file, problem.problem) for problem in problems] == [
         (
             tmp_path / "data/Tile 1/images/part_0.jpg",
@@ -241,6 +241,26 @@ def test_files_that_are_no_description(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [1\n")
     with pytest.raises(InputError, match="must be a YAML file"):
         load_description(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"scene_regex": "^Tile [12]"}, "scene_regex '^Tile [12]' must find a scene in every id"),
+        ({"split": {"by": "scene", "train": ["Tile 1"], "val": ["Tile 9"]}}, "each scene of split.val must exist"),
+        ({"split": {"by": "scene", "train": ["Tile 1"], "val": ["Tile 1"]}}, "a scene must lie in one split"),
+        ({"split": {"by": "share", "val": 0.2}, "scene_regex": "Tile"}, "split by share must have 2 scenes or more"),
+        ({"split": {"by": "scene", "train": ["Tile 1"], "val": []}}, "the val split must have an image"),
+    ],
+)
+def test_what_does_not_fit_the_images_is_named_by_the_file_or_by_the_key_of_the_config(tmp_path, changes, rule):
+    path = write(tmp_path, changes)
+    description = load_description(path)
+    _, of_a_file = scan_described(description, tmp_path / "data", path)
+    _, of_a_config = scan_described(description, tmp_path / "data", None)
+    assert (path, rule) in [(problem.file, problem.rule) for problem in of_a_file]
+    assert (None, f"dataset.description: {rule}") in [(problem.file, problem.rule) for problem in of_a_config]
+    assert len(of_a_file) == len(of_a_config)
 
 
 def test_the_dubai_example_is_a_valid_description():

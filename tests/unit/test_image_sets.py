@@ -1,6 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 
 from trainable import image_sets
 from trainable.dataset_config import DatasetConfig
@@ -57,3 +58,19 @@ def test_other_layouts_are_read_where_they_lie(tmp_path):
         read_image_set(DatasetConfig(layout="described", description=tmp_path / "gone.yaml"), tmp_path)
     with pytest.raises(InputError, match=r"dataset.root must be given"):
         read_image_set(DatasetConfig.model_construct(layout="aeroscapes"), tmp_path)
+
+
+def test_a_description_in_the_config_is_read_as_its_file_is(tmp_path):
+    made = read_image_set(SMALL, tmp_path)
+    root = made.samples[0].image.parents[1]
+    given = {
+        "name": "made", "root": root.name, "images": "JPEGImages/*.jpg", "masks": "SegmentationClass/*.png",
+        "encoding": "ids", "classes": [{"name": entry.name, "id": id_} for id_, entry in enumerate(made.classes)],
+        "scene_regex": "^[0-9]+", "split": {"by": "list", "train": "ImageSets/trn.txt", "val": "ImageSets/val.txt"},
+    }  # fmt: skip
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump(given))
+    of_a_file = read_image_set(DatasetConfig(layout="described", description=tmp_path / "set.yaml"), tmp_path)
+    own_root = DatasetConfig(layout="described", description=given | {"root": str(root)})
+    other_root = DatasetConfig(layout="described", description=given, root=root)
+    assert of_a_file == read_image_set(own_root, tmp_path) == read_image_set(other_root, tmp_path)
+    assert [(s.id, s.scene, s.split) for s in of_a_file] == [(s.id, s.scene, s.split) for s in made]

@@ -12,6 +12,7 @@ from analysis.method import method_paragraph
 from analysis.paper_table import latex_table, paper_table
 from analysis.scene_bootstrap import interval_of_mean
 from analysis.scene_scores import SplitCounts, scene_metric
+from trainable.dataset_config import DatasetConfig
 from trainable.image_counts import ImageCounts
 
 
@@ -175,6 +176,16 @@ def test_the_method_claims_nothing_that_was_not_done(searched_losses, made_searc
     assert "halving" not in text  # no settings: the scheduler is not known
     assert "val" not in text.replace("interval", "")
     assert method_paragraph(made_search([])) == ""
+
+
+def test_the_method_names_a_described_set_by_its_file_or_by_what_stood_in_the_config(searched_losses):
+    given = {
+        "name": "city", "root": "s3://bucket/x", "images": "i/*.jpg", "masks": "m/*.png", "encoding": "ids",
+        "classes": [{"name": "a", "id": 0}, {"name": "b", "id": 1}], "split": {"by": "share"},
+    }  # fmt: skip
+    for description, name in (("/sets/my_town.yaml", "my_town"), (given, "city")):
+        dataset = DatasetConfig(layout="described", description=description)
+        assert f"The image set {name} has " in method_paragraph(replace(searched_losses, dataset=dataset))
 
 
 def test_the_method_in_the_singular(made_search, made_trial, made_run):
