@@ -32,7 +32,7 @@ def tracking_uri(tracking: TrackingConfig, storage: str) -> tuple[str, str | Non
             raise InputError(
                 "tracking.uri must be set where storage is not a local path",
                 f"storage {storage} and neither tracking.uri nor MLFLOW_TRACKING_URI",
-                "Start `mlflow server` and add --set tracking.uri=http://HOST:5000",
+                "Start `aerosweep server` (docs/tracking_server.md) and add --set tracking.uri=http://HOST:5000",
             )
         uri = f"sqlite:///{Storage(storage).local_path / 'mlflow.db'}"
     return _resolved(with_password(uri.strip()), storage, local)
