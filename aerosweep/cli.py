@@ -1,13 +1,18 @@
 """The command line: parses, prints and exits; everything heavy is imported by the command that needs it."""
 
+import os
+import shlex
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from aerosweep import data_commands
+from aerosweep import data_commands, job_commands
 from aerosweep.confirm_commands import (
     confirm_search,
     log_console,
@@ -18,7 +23,9 @@ from aerosweep.confirm_commands import (
 )
 from aerosweep.options import Address, OptionalFile, Output, Overrides, RecordedSearch, Resume, SearchFile
 from aerosweep.report_commands import ImageFormat, find_recorded, report_at_the_end, report_dataset, report_search
-from aerosweep.user_errors import INTERRUPTED, SEARCH_FAULT, without_traceback
+from aerosweep.server_command import EXAMPLE, HELP, server
+from aerosweep.user_errors import INTERNAL_ERROR, INTERRUPTED, without_traceback
+from search.stop import SUPERVISOR
 
 if TYPE_CHECKING:
     from search.config import SearchConfig
@@ -32,6 +39,8 @@ app = typer.Typer(
     epilog="Start with: aerosweep search examples/smoke.yaml",
 )
 app.add_typer(data_commands.app, name="data")
+app.add_typer(job_commands.app, name="job")
+app.command(help=HELP, epilog=EXAMPLE)(server)
 
 
 def main() -> None:
@@ -40,10 +49,17 @@ def main() -> None:
     # console script does not; Ray's workers do, as `ray.init` sends them the driver's current directory. Last, so that
     # a folder called `search` there does not hide ours.
     sys.path.append(str(Path.cwd()))
+    if SUPERVISOR in os.environ:
+        from search.supervisor import end_with_supervisor
+
+        end_with_supervisor()
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception:  # whatever we did wrong: a supervisor tells it from a search in which nothing worked
+        traceback.print_exc()
+        sys.exit(INTERNAL_ERROR)
 
 
 def _print_version(wanted: bool) -> None:
@@ -169,7 +185,7 @@ def report(
         ),
     ] = None,
     root: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Where the images are, if not where they were.", show_default=False),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials are shown one by one.")] = 3,
@@ -201,7 +217,7 @@ def report(
     console = log_console()
     say = printer(console)
     if dataset is not None:
-        page = report_dataset(dataset, root, output=output, image_format=image_format, console=console)
+        page = report_dataset(dataset, root, output=output, image_format=image_format, console=console, say=say)
     else:
         recorded = find_recorded(str(search), tracking_uri, output)
         page = report_search(recorded, top=top, image_format=image_format, dataset_root=root, console=console, say=say)
@@ -225,12 +241,70 @@ def sync(config: SearchFile, overrides: Overrides = None, output: Output = None)
     say(sync_search(loaded, say))
 
 
+app.command(
+    help="Run a search on a Ray cluster: checks CONFIG here, sends it to the head, and follows what it prints.\n\n"
+    "The search runs on the head, which starts it again with --resume if it dies; it needs this machine no longer "
+    "once it is submitted. Ctrl-C leaves it alone, `aerosweep job` has it again. Exits with the exit code of the "
+    "search; 143 if it was stopped.",
+    epilog="Example: aerosweep submit search.yaml --cluster cluster.yaml --set budget.trials=200",
+)(without_traceback(job_commands.submit))
+
+
+@app.command(
+    hidden=True,
+    help="Run a search, and start it again with --resume when its process dies: what a job on a cluster runs.\n\n"
+    "Gives up where five launches in a row bring no new epoch.",
+    epilog="Example: aerosweep supervise search.yaml --address auto",
+)
+@without_traceback
+def supervise(
+    config: SearchFile,
+    overrides: Overrides = None,
+    output: Output = None,
+    resume: Resume = False,
+    address: Address = None,
+) -> None:
+    """Supervise a search."""
+    from search.config_file import load_search_config
+    from search.supervisor import Supervisor
+    from trainable.storage import Storage
+
+    loaded = load_search_config(config, overrides or [], output)
+    command = [sys.executable, "-m", "aerosweep", "search", str(config)]
+    command += [word for override in overrides or [] for word in ("--set", override)]
+    command += ["--output", output] if output else []
+    command += ["--address", address] if address else []
+    os.environ.setdefault(job_commands.COMMAND, shlex.join(sys.argv))
+    supervisor = Supervisor(command, Storage(loaded.folder), resume=resume, hours=loaded.budget.hours)
+    with _continued_by_its_command():
+        code = supervisor.run()
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _continued_by_its_command() -> Iterator[None]:
+    """Add to a fault the command that continues the search."""
+    from aerosweep.closing import resume_command, runnable
+    from trainable.errors import SearchFaultError
+
+    try:
+        yield
+    except SearchFaultError as fault:
+        fault.add_note(f"continue     {runnable(resume_command(_given_command()))}")
+        raise
+
+
+def _given_command() -> list[str]:
+    """The command line that the user gave, perhaps to another process that started this one."""
+    given = os.environ.get(job_commands.COMMAND)
+    return shlex.split(given) if given else sys.argv
+
+
 def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
-    from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
+    from aerosweep.closing import closing_lines, exit_code
     from aerosweep.image_progress import ImageProgress
     from search.config_file import config_warnings
     from search.progress import make_view
-    from trainable.errors import SearchFaultError
 
     console = log_console()
     view = make_view(console)
@@ -242,18 +316,13 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
     try:
         from search.launch import run_search
 
-        with ImageProgress("decoding", console, view.say) as on_decode:
+        with _continued_by_its_command(), ImageProgress("decoding", console, view.say) as on_decode:
             outcome = run_search(config, resume=resume, address=address, view=view, say=view.say, on_decode=on_decode)
-    except SearchFaultError as fault:
-        view.close()
-        print(f"error: {fault}", file=sys.stderr)
-        printer(console)(f"continue     {runnable(resume_command(sys.argv))}")
-        raise typer.Exit(SEARCH_FAULT) from None
     finally:
         view.close()
     show_leaderboard(outcome.trials, config.objectives, console)
     say = printer(console)
-    for line in closing_lines(outcome, config, sys.argv):
+    for line in closing_lines(outcome, config, _given_command()):
         say(line)
     code = exit_code(outcome)
     if code == 0 and config.confirm.after_search and not outcome.resume_needed:

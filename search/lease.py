@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from trainable.errors import InputError, SearchFaultError
 from trainable.storage import Storage, StorageError
@@ -16,6 +16,12 @@ _FILE: Final = "driver.json"
 _RENEW_SECONDS: Final = 20.0
 _VALID_SECONDS: Final = 90.0
 _RULE: Final = "a search has one driver at a time"
+
+
+class SearchTakenError(InputError):
+    """Another driver works on the search, or one that died did until a moment ago: it passes by itself."""
+
+    exit_code: ClassVar[int] = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class Lease:
@@ -42,7 +48,7 @@ class Lease:
         """Take the lease.
 
         Raises:
-            InputError: Another driver holds it.
+            SearchTakenError: Another driver holds it.
         """
         holder = current_holder(self._folder)
         if holder is None:
@@ -50,7 +56,7 @@ class Lease:
             # Of two that come at once, one finds the other's.
             holder = None if self._folder.create(_FILE, self._facts()) else _read(self._folder)
         if holder is not None:
-            raise InputError(
+            raise SearchTakenError(
                 f"{_RULE} ({self._folder.url})",
                 f"{_name(holder)}, heard of {max(0, time.time() - holder['time']):.0f} s ago",
                 f"Wait for it or stop it; a driver that died is forgotten after {_VALID_SECONDS:.0f} seconds",

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,70 @@ def ray_address(tmp_path_factory):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         log.close()
+
+
+@pytest.fixture(scope="module")
+def start_jobs_cluster(free_ports, tmp_path_factory):
+    """`start_jobs_cluster(**environment)`: starts a Ray cluster that takes jobs; the address of its dashboard."""
+    started = []
+
+    def start(**environment):
+        port, client, dashboard, agent = free_ports(4)
+        bin_folder = Path(sys.executable).parent
+        command = [str(bin_folder / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={port}"]
+        command += ["--node-ip-address=127.0.0.1", "--include-dashboard=true", "--disable-usage-stats"]
+        command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
+        command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
+        # A job is run by the `python` on PATH.
+        path = {"RAY_AUTH_MODE": "disabled", "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        with (tmp_path_factory.mktemp("ray") / "log").open("wb") as log:
+            variables = os.environ | path | environment
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=variables)
+        started.append(process)
+        wait_for_port(dashboard, process)
+        return f"http://127.0.0.1:{dashboard}"
+
+    yield start
+    for process in started:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def jobs(start_jobs_cluster):
+    """A client of a Ray cluster that takes jobs."""
+    return connected(start_jobs_cluster())
+
+
+def connected(address, seconds=90):
+    from ray.job_submission import JobSubmissionClient
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            client = JobSubmissionClient(address)
+            client.list_jobs()
+        except Exception:
+            assert time.monotonic() < deadline, f"no job server at {address}"
+            time.sleep(0.5)
+        else:
+            return client
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A file with an empty database of MLflow's, which takes seconds to make one; to be copied."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("empty_store") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on(config, tmp_path):
     driver = start(config, cwd=tmp_path)
     wait_for_epochs(folder, 1, driver)
     second = finish(config, "--resume", cwd=tmp_path)
-    assert second.returncode == 2
+    assert second.returncode == 75
     assert re.search(rf"one driver at a time .*got process {driver.pid} on", second.stderr)
     assert driver.poll() is None
     driver.send_signal(signal.SIGINT)

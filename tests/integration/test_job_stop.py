@@ -1,16 +1,12 @@
 """`ray job stop`: a search that runs as a Ray job is given the time to end as Ctrl-C would end it."""
 
-import os
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.job_submission import JobStatus
 
 from trainable.storage import Storage
 from trainable.trial_record import load_trials
@@ -27,41 +23,6 @@ def wait_until(condition, what, seconds=120):
             return
         time.sleep(0.2)
     raise AssertionError(f"{what} did not happen within {seconds} s")
-
-
-@pytest.fixture
-def jobs(free_ports, tmp_path):
-    """A client of a Ray cluster that takes jobs."""
-    port, client, dashboard, agent = free_ports(4)
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
-    command += [f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=true", "--disable-usage-stats"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
-    command += [f"--ray-client-server-port={client}"]
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    with (tmp_path / "ray.log").open("wb") as log:
-        cluster = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
-    try:
-        yield connected(f"http://127.0.0.1:{dashboard}")
-    finally:
-        os.killpg(cluster.pid, signal.SIGTERM)
-        try:
-            cluster.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(cluster.pid, signal.SIGKILL)
-            cluster.wait()
-
-
-def connected(address, seconds=90):
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            client = JobSubmissionClient(address)
-            client.list_jobs()
-        except Exception:
-            assert time.monotonic() < deadline, f"no job server at {address}"
-            time.sleep(0.5)
-        else:
-            return client
 
 
 def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(jobs, tmp_path, make_small_search, search_cache):

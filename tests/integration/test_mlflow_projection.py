@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,21 +117,11 @@ class Place:
         return {file.path for file in self.client.list_artifacts(self.runs()[name].info.run_id)}
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """An empty database: MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def place(template, tmp_path):
+def place(empty_store, tmp_path):
     root = tmp_path / "my runs"
     root.mkdir()
-    shutil.copy(template, root / "mlflow.db")
+    shutil.copy(empty_store, root / "mlflow.db")
     return Place(root, *tracking_uri(TrackingConfig(), str(root)))
 
 
@@ -753,7 +742,7 @@ def test_a_database_server_keeps_artifacts_beside_the_searches(tmp_path):
         (
             None,
             "s3://bucket/searches",
-            r"tracking.uri must be set .*; got storage s3://.*mlflow server",
+            r"tracking.uri must be set .*; got storage s3://.*aerosweep server",
         ),
         ("./mlruns", "/runs", r"must be a server or a database.*got ./mlruns.*sqlite:///"),
         ("file:///mlruns", "/runs", r"must be a server or a database"),

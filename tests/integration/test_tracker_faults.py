@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import urllib.request
-import warnings
 from pathlib import Path
 
 import pytest
@@ -109,25 +108,15 @@ def histories(client, run, name):
     return client.get_metric_history(run.info.run_id, name)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """An empty database: MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 class Server:
     """A real MLflow server on loopback, over a database of its own."""
 
-    def __init__(self, folder, template):
+    def __init__(self, folder, empty_store):
         self.folder = folder
         self.store = f"sqlite:///{folder / 'server.db'}"
         self.uri = f"http://127.0.0.1:{free_port()}"
         self.process = None
-        shutil.copy(template, folder / "server.db")
+        shutil.copy(empty_store, folder / "server.db")
 
     def start(self):
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
@@ -169,8 +158,8 @@ def until(condition, seconds=90):
 
 
 @pytest.fixture
-def server(tmp_path, template):
-    server = Server(tmp_path, template)
+def server(tmp_path, empty_store):
+    server = Server(tmp_path, empty_store)
     yield server
     server.kill()
 
@@ -209,7 +198,7 @@ def test_a_server_that_comes_up_in_the_middle_gets_what_it_missed(tmp_path, serv
     require_equal(search.folder, MlflowClient(server.uri))
 
 
-def test_what_a_server_that_never_came_has_missed_is_filled_in_by_a_sync(tmp_path, template):
+def test_what_a_server_that_never_came_has_missed_is_filled_in_by_a_sync(tmp_path, empty_store):
     search = RecordedSearch(tmp_path / "runs", f"http://127.0.0.1:{free_port()}")
     search.train(*range(6))
     search.train(6, reason=None)
@@ -219,7 +208,7 @@ def test_what_a_server_that_never_came_has_missed_is_filled_in_by_a_sync(tmp_pat
     assert DOWN in search.said[0]
     assert search.said[1] == "MLflow lacks 7 of 7 trials: run `aerosweep sync` with this config when it is back"
 
-    store = f"sqlite:///{shutil.copy(template, tmp_path / 'elsewhere.db')}"
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'elsewhere.db')}"
     config, said = search.tracked_at(store), []
     assert "filled in 7 runs, 14 epochs and the weights of" in sync_search(config, said.append)
     require_equal(search.folder, MlflowClient(store))
@@ -227,20 +216,20 @@ def test_what_a_server_that_never_came_has_missed_is_filled_in_by_a_sync(tmp_pat
     assert said == []
 
 
-def test_what_was_missed_of_a_search_is_filled_in_at_the_end_of_its_confirmation(tmp_path, template):
+def test_what_was_missed_of_a_search_is_filled_in_at_the_end_of_its_confirmation(tmp_path, empty_store):
     search = RecordedSearch(tmp_path / "runs", f"http://127.0.0.1:{free_port()}")
     search.train(0, 1)
     search.close()
-    store = f"sqlite:///{shutil.copy(template, tmp_path / 'elsewhere.db')}"
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'elsewhere.db')}"
     said = []
     confirm._Projections(search.tracked_at(store), search.folder, search.meta, said.append).close()
     assert said == []
     require_equal(search.folder, MlflowClient(store))
 
 
-def test_a_store_that_is_emptied_under_a_running_search_is_filled_again(tmp_path, template):
+def test_a_store_that_is_emptied_under_a_running_search_is_filled_again(tmp_path, empty_store):
     """As a server that comes back without its data, and as a user who tidies up."""
-    store = Path(shutil.copy(template, tmp_path / "mlflow.db"))
+    store = Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
     search = RecordedSearch(tmp_path / "runs", f"sqlite:///{store}")
     search.train(0, 1)
     until(lambda: ended_runs(store) == 2)
@@ -253,9 +242,9 @@ def test_a_store_that_is_emptied_under_a_running_search_is_filled_again(tmp_path
     require_equal(search.folder, client)
 
 
-def test_the_last_words_of_a_launch_are_not_waited_for_without_end(tmp_path, template, monkeypatch):
+def test_the_last_words_of_a_launch_are_not_waited_for_without_end(tmp_path, empty_store, monkeypatch):
     """A tracker that answers, but slowly, holds up each of many calls."""
-    search = RecordedSearch(tmp_path / "runs", f"sqlite:///{shutil.copy(template, tmp_path / 'mlflow.db')}")
+    search = RecordedSearch(tmp_path / "runs", f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}")
     search.train(0)
     gate = threading.Event()
     monkeypatch.setattr(search.projections._mlflow, "finish", lambda *args, **kwargs: gate.wait())
@@ -352,9 +341,9 @@ time.sleep(30)
 """
 
 
-def test_a_database_that_another_process_locks_for_half_a_minute_loses_nothing(tmp_path, template):
+def test_a_database_that_another_process_locks_for_half_a_minute_loses_nothing(tmp_path, empty_store):
     """From before the first record, and after it."""
-    stores = [Path(shutil.copy(template, tmp_path / name)) for name in ("first.db", "second.db")]
+    stores = [Path(shutil.copy(empty_store, tmp_path / name)) for name in ("first.db", "second.db")]
     first, second = (RecordedSearch(tmp_path / path.stem, f"sqlite:///{path}") for path in stores)
     second.train(0)
     until(lambda: ended_runs(stores[1]) == 1)

@@ -23,6 +23,12 @@ COMMANDS = [
     ["data", "check"],
     ["data", "stats"],
     ["data", "synthesize"],
+    ["submit"],
+    ["job", "status"],
+    ["job", "logs"],
+    ["job", "stop"],
+    ["server"],
+    ["supervise"],
 ]
 
 
@@ -34,8 +40,9 @@ def help_of(*command):
 
 def test_every_command_is_listed_with_what_it_does():
     text = help_of()
-    for name in ("search", "train", "confirm", "leaderboard", "sync", "data"):
+    for name in ("search", "train", "confirm", "leaderboard", "sync", "data", "submit", "job", "server"):
         assert re.search(rf"\b{name} +[A-Z]", text)
+    assert "supervise" not in text
     assert re.search(r"\bsynthesize +[A-Z]", help_of("data"))
 
 

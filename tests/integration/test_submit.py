@@ -1,0 +1,233 @@
+"""`aerosweep submit` and `aerosweep job` against a real Ray that takes jobs."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import yaml
+
+from trainable.storage import Storage
+from trainable.trial_record import load_trials
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
+
+OWN_LOSS = """
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+
+class Mine(nn.Module):
+    def forward(self, logits_NCHW, target_NHW):
+        return cross_entropy(logits_NCHW, target_NHW, ignore_index=255, reduction="sum") / target_NHW.numel()
+"""
+
+
+def wait_until(condition, what, seconds=180):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+@pytest.fixture
+def aerosweep(tmp_path):
+    """`aerosweep(*arguments, **environment)`: starts the command line in a folder of its own; it ends with the test."""
+    processes = []
+
+    def start(*arguments, **environment):
+        command = [sys.executable, "-m", "aerosweep", *map(str, arguments)]
+        clean = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
+        variables = clean | {"RAY_AUTH_MODE": "disabled"} | environment
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, cwd=tmp_path, env=variables, **pipes))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
+
+
+def done(process, seconds=300):
+    said, complained = process.communicate(timeout=seconds)
+    return process.returncode, said, complained
+
+
+class Proxy:
+    """A way to a port that can be cut and opened again, as an SSH tunnel is."""
+
+    def __init__(self, address):
+        self._target = int(address.rpartition(":")[2])
+        self._port = 0
+        self._sockets = []
+
+    def open(self):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        listener.listen()
+        self._port = listener.getsockname()[1]
+        self._sockets = [listener]
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return f"http://127.0.0.1:{self._port}"
+
+    def cut(self):
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self, listener):
+        while True:
+            try:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            self._sockets += [client, server]
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one, other):
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def driver_of(folder):
+    """Process id of the search's driver, or None."""
+    data = folder.read("driver.json")
+    return None if data is None else json.loads(data)["pid"]
+
+
+def epochs_of(folder):
+    return sum(len(trial.epochs) for trial in load_trials(folder))
+
+
+def test_a_submitted_search_is_followed_to_its_end(jobs, aerosweep, tmp_path, make_small_search, search_cache):
+    (tmp_path / "own_loss.py").write_text(OWN_LOSS)
+    values = make_small_search(tmp_path / "runs", search_cache, baselines="none", budget={"trials": 2, "max_epochs": 1})
+    values["space"]["loss"] = {"name": "own_loss:Mine"}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(values))
+    address = jobs.get_address()
+    code, said, complained = done(aerosweep("submit", "search.yaml", "--address", address))
+    assert code == 0, said + complained
+    job = re.search(r"^job +(aerosweep-small-\d{8}-\d{6}) \(sent: own_loss\.py, search\.yaml\)$", said, re.M)[1]
+    assert re.search(rf"^follow +\S*aerosweep job logs {job} --follow --address {address}$", said, re.M)
+    assert said.count("leaderboard  ") == 1, "the log was followed to its end, nothing twice"
+    assert f"job          {job}: SUCCEEDED, exit code 0" in said
+    trials = load_trials(Storage(str(tmp_path / "runs" / "small")))
+    assert [trial.state for trial in trials] == ["completed"] * 2
+
+    code, listed, _ = done(aerosweep("job", "status", "--address", address))
+    assert (code, re.findall(rf"^{job}  SUCCEEDED", listed, re.M)) == (0, [f"{job}  SUCCEEDED"])
+    code, log, _ = done(aerosweep("job", "logs", job, "--address", address))
+    assert code == 0
+    assert log in said
+
+    # Without --resume a folder that has a search is refused: by the search itself, once, and that is the job's end.
+    code, said, _ = done(aerosweep("submit", "search.yaml", "--address", address))
+    assert code == 2
+    assert said.count("a new search needs a folder of its own") == 1
+
+
+def test_a_search_outlives_its_driver_and_the_laptop_and_is_stopped(
+    jobs, aerosweep, tmp_path, make_small_search, search_cache
+):
+    values = make_small_search(
+        tmp_path / "runs", search_cache, name="long", baselines="none", budget={"trials": 4, "max_epochs": 60}
+    )
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(values))
+    folder = Storage(str(tmp_path / "runs" / "long"))
+    proxy = Proxy(jobs.get_address())
+    address = ("--address", proxy.open())
+
+    code, said, _ = done(aerosweep("submit", "search.yaml", "--no-wait", *address))
+    assert code == 0
+    job = re.search(r"^job +(\S+)", said)[1]
+    watcher = aerosweep("job", "logs", job, "--follow", *address)
+    wait_until(lambda: epochs_of(folder) > 1, "a second epoch")
+
+    first = driver_of(folder)
+    os.kill(first, signal.SIGKILL)
+    proxy.cut()
+    wait_until(lambda: driver_of(folder) not in (None, first), "the driver's return")
+    proxy.open()
+    before = epochs_of(folder)
+    wait_until(lambda: epochs_of(folder) > before, "an epoch of the new driver")
+    assert [each.status for each in jobs.list_jobs() if each.submission_id == job] == ["RUNNING"]
+
+    laptop = aerosweep("job", "logs", job, "--follow", *address)
+    assert "Runtime env" in laptop.stdout.readline()
+    laptop.send_signal(signal.SIGINT)
+    code, said, _ = done(laptop)
+    assert code == 130
+    assert f"the job goes on without us: {job}" in said
+    assert re.search(rf"^stop +\S*aerosweep job stop {job} --address ", said, re.M)
+
+    code, said, complained = done(aerosweep("job", "stop", job, *address))
+    assert code == 0, complained
+    assert "stopped early (SIGTERM)" in said
+    assert re.search(r"^continue .*aerosweep submit search\.yaml .*--resume$", said, re.M)
+    assert f"job          {job}: STOPPED, exit code 143" in said
+
+    code, said, complained = done(watcher)
+    assert code == 143
+    assert complained.count("connection lost; the job goes on without it") == 1
+    assert jobs.get_job_logs(job) in said, "the log, nothing left out and nothing twice"
+    assert said.count("supervisor: the driver was ended by SIGKILL") == 1
+    assert driver_of(folder) is None, "the lease was given back"
+    for trial in load_trials(folder):
+        assert [epoch.epoch for epoch in trial.epochs] == [*range(1, len(trial.epochs) + 1)]
+        assert trial.attempts <= 2
+
+
+def test_a_bad_config_never_reaches_the_cluster(jobs, aerosweep, tmp_path):
+    before = len(jobs.list_jobs())
+    (tmp_path / "search.yaml").write_text("name: bad\nstorage: runs\ndataset: {layout: synthetic}\n")
+    code, said, complained = done(aerosweep("submit", "search.yaml", "--address", jobs.get_address()))
+    assert (code, said) == (2, "")
+    assert complained.startswith("error: storage must be a URL or an absolute path that all nodes of the cluster share")
+    assert len(jobs.list_jobs()) == before
+
+
+def test_a_job_that_is_not_there_is_named(jobs, aerosweep):
+    for command in (("logs", "nobody", "--follow"), ("logs", "nobody"), ("status", "nobody"), ("stop", "nobody")):
+        code, _, complained = done(aerosweep("job", *command, "--address", jobs.get_address()))
+        assert code == 2
+        assert "error: the cluster must have this job; got" in complained
+
+
+def test_a_cluster_with_a_token_takes_orders_with_it_alone(start_jobs_cluster, aerosweep, tmp_path):
+    token = "0123456789abcdef0123456789abcdef"
+    address = start_jobs_cluster(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+    config = "name: none\nstorage: /nowhere\ndataset: {layout: synthetic}\nspace: {model: {encoder_weights: none}}\n"
+    (tmp_path / "search.yaml").write_text(config)
+    with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    for environment in ({}, with_token | {"RAY_AUTH_TOKEN": f"{token}0"}):
+        code, said, complained = done(aerosweep("submit", "search.yaml", "--address", address, **environment))
+        assert (code, said) == (2, "")
+        assert re.search(r"takes orders only with its token; got .*\. Set RAY_AUTH_MODE=token, and have", complained)
+        assert "Traceback" not in complained
+    wait_until(
+        lambda: (
+            done(aerosweep("job", "status", "--address", address, **with_token))[:2]
+            == (0, "no job was submitted here\n")
+        ),
+        "an answer to the token",
+        60,
+    )
