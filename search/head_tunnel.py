@@ -206,8 +206,9 @@ def _asked_of_the_provider(cluster: dict[str, Any], path: Path) -> tuple[str, di
 
 
 def _last_lines(said: Path) -> str:
-    lines = [line for line in said.read_text(errors="replace").splitlines() if line.strip()]
-    return "; ".join(lines[-2:]) or "nothing said"
+    lines = [line.strip() for line in said.read_text(errors="replace").splitlines()]
+    told = [line.rstrip(".") for line in lines if line and not line.startswith("Warning: Permanently added")]
+    return "; ".join(told[-2:]) or "nothing said"
 
 
 def _free_port() -> int:
