@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: smoke test test-faults lint format bench soak calibrate clean
+.PHONY: smoke test test-faults test-cluster lint format bench bench-scale soak calibrate clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aerosweep needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Run make PYTHON=python3.11")'
@@ -29,6 +29,11 @@ test: $(INSTALLED)
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m faults tests/integration
 
+# Three hosts and a fourth, made of namespaces: `ray up`, a search from outside, a host unplugged. As root; it takes
+# openssh-server, rsync, iproute2 and postgresql of Debian, and is skipped with the reason where there can be no hosts.
+test-cluster: $(INSTALLED)
+	$(BIN)/python -m pytest -m cluster tests/cluster
+
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,6 +47,11 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	mkdir -p benchmarks/results
 	for module in orchestration dead_tracker loss_step copy_paste evaluation mask_statistics report; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+
+# What grows with the number of trials: 100, 1,000 and 5,000 of them, each resumed (half an hour on two cores).
+bench-scale: $(INSTALLED)
+	mkdir -p benchmarks/results
+	$(BIN)/python -m benchmarks.scale --json benchmarks/results/scale.json
 
 # Hundreds of short trials while their processes, the driver and the tracker are killed; then everything is compared.
 soak: $(INSTALLED)

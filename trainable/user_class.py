@@ -91,7 +91,7 @@ def construct(reference: str, options: Mapping[str, Option], offered: Mapping[st
 
 def in_one_line(error: Exception) -> str:
     """An exception as a part of a sentence."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
 
 
 def _constructor(reference: str) -> inspect.Signature:

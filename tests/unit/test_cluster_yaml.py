@@ -242,7 +242,9 @@ def test_the_python_of_the_nodes_is_of_the_release_that_is_tested(config):
 def test_both_clusters_start_the_tracker_alike():
     aws, local = (load((_ROOT / file).read_text())["head_start_ray_commands"] for file in (AWS, LOCAL))
 
-    assert aws == local
+    assert aws[:-1] == local[:-1]
+    assert "aerosweep server" in aws[-2]
+    assert "--autoscaling-config" in aws[-1]
 
 
 def test_the_head_on_aws_runs_no_trials_and_workers_start_from_none():
