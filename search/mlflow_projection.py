@@ -227,9 +227,12 @@ class _Session:
             # At once, not at the end: a report of a running search reads it. And before the params: a run that has
             # those has it, whatever was cut off.
             self._upload_config(run, trial)
-        self._log_epochs(run, trial)
         if trial.end is not None:
-            self._end(run, trial)
+            self._tracker.upload(run, self._best_files(trial))
+        self._log(run, trial)
+        if trial.end is not None:
+            # Last: a run that has its end time has everything.
+            self._tracker.close(run, _STATUS[trial.end.reason], trial.end.time_ms)
 
     def _create_child(self, trial: TrialSnapshot) -> TrackedRun:
         card = trial.card
@@ -273,33 +276,24 @@ class _Session:
         }
         return {key: value for key, value in tags.items() if value}
 
-    def _log_epochs(self, run: TrackedRun, trial: TrialSnapshot) -> None:
+    def _log(self, run: TrackedRun, trial: TrialSnapshot) -> None:
+        """What the run lacks, in as few calls as that takes: each costs a database some commits."""
         logged = self._tracker.epochs(run)
         missing = [epoch for epoch in trial.epochs if epoch.epoch not in logged]
-        params = flat(trial.card.config)
-        if not missing:
-            self._tracker.log(run, params=params)
-            return
-        self._open_parent(trial.card.created_ms)
-        self._tracker.reopen(run)
+        tags = _place_tags(trial) | _end_tags(trial) if trial.end or missing else {}
+        if missing:
+            self._open_parent(trial.card.created_ms)
+            self._tracker.reopen(run)
         points = [point for epoch in missing for point in _points(epoch)]
-        self._tracker.log(run, points, params, _place_tags(trial) | {TAG_STATE: STATE_RUNNING})
+        measured = _held_out_points(trial) if trial.end else []
+        self._tracker.log(run, [*points, *measured], flat(trial.card.config), tags)
         logged.update(epoch.epoch for epoch in missing)
         self._written.epochs += len(missing)
 
-    def _end(self, run: TrackedRun, trial: TrialSnapshot) -> None:
-        assert trial.end is not None
-        self._tracker.upload(run, self._artifacts(trial))
-        tags = _place_tags(trial) | {TAG_STATE: trial.end.reason}
-        if trial.end.detail:
-            tags[TAG_REASON] = shortened(trial.end.detail, LONGEST_TAG)
-        self._tracker.log(run, _held_out_points(trial), tags=tags)
-        # Last: a run that has its end time has everything.
-        self._tracker.close(run, _STATUS[trial.end.reason], trial.end.time_ms)
-
-    def _artifacts(self, trial: TrialSnapshot) -> dict[str, bytes]:
+    def _best_files(self, trial: TrialSnapshot) -> dict[str, bytes]:
+        """The files of the best epoch, and what a confirmation measured."""
         record = TrialRecord(self._folder, trial.card.trial_id)
-        paths = {CONFIG_FILE: CONFIG_FILE}
+        paths = {}
         if trial.best is not None:
             for name in (CONFUSION_MATRIX_FILE, PER_IMAGE_COUNTS_FILE):
                 paths[name] = record.best_file(trial.best.epoch, name)
@@ -415,6 +409,14 @@ def _place_tags(trial: TrialSnapshot) -> dict[str, str]:
     if last is not None:
         tags |= {TAG_NODE: last.node, TAG_DEVICE: last.device}
     return {key: value for key, value in tags.items() if value}
+
+
+def _end_tags(trial: TrialSnapshot) -> dict[str, str]:
+    """Its state, and the reason where it has ended."""
+    if trial.end is None:
+        return {TAG_STATE: STATE_RUNNING}
+    reason = {TAG_REASON: shortened(trial.end.detail, LONGEST_TAG)} if trial.end.detail else {}
+    return {TAG_STATE: trial.end.reason} | reason
 
 
 def _summary(trials: Sequence[TrialSnapshot]) -> dict[str, float]:

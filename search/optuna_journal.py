@@ -55,6 +55,7 @@ class OptunaJournal:
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._study: optuna.Study | None = None
         self._copied: set[str] = set()
+        self._read = 0
         self._changed = False
         self._lock = threading.Lock()
 
@@ -66,12 +67,17 @@ class OptunaJournal:
             if self._study is not None and trial.card.trial_id in self._copied:
                 return
             study = self._open()
-            # Read again each time: a sync may be copying beside a running search.
-            self._copied = {each.user_attrs.get(ATTR_TRIAL, "") for each in study.get_trials(deepcopy=False)}
+            self._read_on(study)
             if trial.card.trial_id not in self._copied:
                 self._add(study, trial)
                 self._copied.add(trial.card.trial_id)
                 self._changed = True
+
+    def _read_on(self, study: optuna.Study) -> None:
+        """Take note of what the journal has gained: a sync may be copying beside a running search."""
+        trials = study.get_trials(deepcopy=False)
+        self._copied.update(each.user_attrs.get(ATTR_TRIAL, "") for each in trials[self._read :])
+        self._read = len(trials)
 
     def close(self) -> None:
         """Upload the file where the folder is not local; a later `project` opens it again."""
@@ -92,6 +98,7 @@ class OptunaJournal:
     def _open(self) -> optuna.Study:
         if self._study is None:
             self._fetch()
+            self._copied, self._read = set(), 0
             self._study = _load(self._path, self._study_name, self._objectives)
         return self._study
 

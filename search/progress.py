@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.ranking import pareto_front, ranked
+from search.ranking import is_ranked, pareto_front, rank_key
 from search.trial_line import ended_line
 from trainable.redaction import redacted
 from trainable.trial_record import TrialSnapshot
@@ -171,7 +171,7 @@ def budget(state: SearchState) -> int:
 
 def best_trial(trials: Iterable[TrialSnapshot]) -> TrialSnapshot | None:
     """The first of the ranking, or None where there is none yet."""
-    return next(iter(ranked(trials)), None)
+    return min(filter(is_ranked, trials), key=rank_key, default=None)
 
 
 def best_text(state: SearchState) -> str:

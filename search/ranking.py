@@ -21,7 +21,12 @@ def is_ranked(trial: TrialSnapshot) -> bool:
 
 def ranked(trials: Iterable[TrialSnapshot]) -> list[TrialSnapshot]:
     """The best trial first, by the first objective; the earlier suggestion of equals; the unranked are left out."""
-    return sorted(filter(is_ranked, trials), key=lambda trial: (-(trial.objective or 0.0), trial.card.number))
+    return sorted(filter(is_ranked, trials), key=rank_key)
+
+
+def rank_key(trial: TrialSnapshot) -> tuple[float, int]:
+    """What ranked trials are sorted by, ascending."""
+    return -(trial.objective or 0.0), trial.card.number
 
 
 def measured_values(trial: TrialSnapshot, objectives: Sequence[str]) -> tuple[float | None, ...]:

@@ -1,6 +1,6 @@
 """What is kept of the trials that have ended: everything small of all, the weights of the few worth confirming."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from trainable.checkpoint import Checkpoints
@@ -17,34 +17,36 @@ class Retention:
 
     Args:
         folder: The folder of the search.
-        keeps: Of all trials that have ended, the ids of those whose weights stay.
+        keeps: Of trials that have ended, the ids of those whose weights stay; whom it leaves out of some, it leaves out
+            of more.
     """
 
     def __init__(self, folder: Storage, keeps: Callable[[Iterable[TrialSnapshot]], set[str]]) -> None:
         self.name = f"retention in {folder.url}"
         self._folder = folder
         self._keeps = keeps
-        self._ended: dict[str, TrialSnapshot] | None = None
+        self._keepers: dict[str, TrialSnapshot] | None = None
         self._cleaned: set[str] = set()
-        self._holders: set[str] = set()
+        self._holders: dict[str, TrialSnapshot] = {}
 
     def project(self, trial: TrialSnapshot) -> None:
         """Clean up after a trial that has ended, and after the keepers that it has outdone."""
         if trial.end is None:
             return
-        ended = self._all_ended()
-        ended[trial.card.trial_id] = trial
-        kept = self._keeps(ended.values())
+        if self._keepers is None:
+            self._keepers = self._keepers_so_far()
+        self._keepers = self._chosen({**self._keepers, trial.card.trial_id: trial})
         if trial.card.trial_id not in self._cleaned:
             self._clean(trial)
-        for trial_id in sorted(self._holders - kept):
-            self._delete_weights(ended[trial_id])
+        for trial_id in sorted(self._holders.keys() - self._keepers.keys()):
+            self._delete_weights(self._holders[trial_id])
 
-    def _all_ended(self) -> dict[str, TrialSnapshot]:
-        """Every ended trial: without those of earlier launches, the first of this one would pass for the best."""
-        if self._ended is None:
-            self._ended = {trial.card.trial_id: trial for trial in load_trials(self._folder) if trial.end is not None}
-        return self._ended
+    def _keepers_so_far(self) -> dict[str, TrialSnapshot]:
+        """Without those of earlier launches, the first trial of this one would pass for the best."""
+        return self._chosen({each.card.trial_id: each for each in load_trials(self._folder) if each.end is not None})
+
+    def _chosen(self, ended: Mapping[str, TrialSnapshot]) -> dict[str, TrialSnapshot]:
+        return {trial_id: ended[trial_id] for trial_id in self._keeps(ended.values())}
 
     def _clean(self, trial: TrialSnapshot) -> None:
         """Delete all that no ended trial needs; what is left may hold weights."""
@@ -56,10 +58,10 @@ class Retention:
             if best is None or name != f"{best.epoch:04d}":
                 folder.delete_folder(f"{_BEST_FOLDER}/{name}")
         self._cleaned.add(trial.card.trial_id)
-        self._holders.add(trial.card.trial_id)
+        self._holders[trial.card.trial_id] = trial
 
     def _delete_weights(self, trial: TrialSnapshot) -> None:
         record = TrialRecord(self._folder, trial.card.trial_id)
         if trial.best is not None:
             record.folder.delete(record.best_file(trial.best.epoch, WEIGHTS_FILE))
-        self._holders.discard(trial.card.trial_id)
+        del self._holders[trial.card.trial_id]

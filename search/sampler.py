@@ -4,12 +4,14 @@ A study is built anew for each suggestion. It costs milliseconds, and it leaves 
 record: after a crash, an extension or a move to another machine the sampler knows what it would have known.
 """
 
+import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import optuna
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.ranking import measured_values, non_dominated
@@ -49,12 +51,14 @@ class Observation:
         state: completed, pruned, diverged, failed or unfinished.
         values: Running best of the first objective after each epoch.
         finals: Every objective at the best epoch, None for what was not measured; empty before the first epoch.
+        trial_id: Its id, where it has one.
     """
 
     params: dict[str, Value]
     state: str
     values: tuple[float, ...]
     finals: tuple[float | None, ...] = ()
+    trial_id: str = ""
 
     @staticmethod
     def of(trial: TrialSnapshot, objectives: Sequence[str] = ("miou",)) -> "Observation":
@@ -66,7 +70,91 @@ class Observation:
         """
         values = tuple(epoch.objective for epoch in trial.epochs)
         finals = measured_values(trial, objectives) if trial.epochs else ()
-        return Observation(trial.card.params, trial.state, values, finals)
+        return Observation(trial.card.params, trial.state, values, finals, trial.card.trial_id)
+
+
+class Sampler:
+    """Suggests the points of a search; what Optuna is told of a trial that has ended is made once, and kept.
+
+    Args:
+        space: What is searched.
+        seed: Of the search.
+        objectives: Of the search; of several, TPE's good group are the best trade-offs.
+    """
+
+    def __init__(self, space: Space, seed: int, objectives: Sequence[str] = ("miou",)) -> None:
+        self._space = space
+        self._seed = seed
+        self._objectives = objectives
+        self._observed: dict[str, Observation] = {}
+        self._told: dict[str, _ToldTrial] = {}
+        self._worst: tuple[float, ...] = ()
+
+    def next_point(self, trials: Iterable[TrialSnapshot]) -> dict[str, Value]:
+        """The next point to try.
+
+        Args:
+            trials: All so far, in the order of their suggestion; a trial that has ended does not change any more.
+
+        Returns:
+            All values that exist at the point, by flat key, the fixed ones included.
+        """
+        observations = [self._observation(trial) for trial in trials]
+        return self.point(observations, len(observations))
+
+    def point(self, observations: Sequence[Observation], number: int) -> dict[str, Value]:
+        """The same from observations, for the suggestion `number`."""
+        storage = InMemoryStorage()
+        sampler = _sampler(self._seed, number)
+        study = optuna.create_study(storage=storage, directions=directions(self._objectives), sampler=sampler)
+        study_id = storage.get_study_id_from_name(study.study_name)
+        for told in self._all_told(observations):
+            storage.create_new_trial(study_id, told)  # not `study.add_trials`, which checks each again
+        return suggest(study.ask(), self._space)
+
+    def _observation(self, trial: TrialSnapshot) -> Observation:
+        trial_id = trial.card.trial_id
+        if trial.end is None:
+            return Observation.of(trial, self._objectives)
+        if trial_id not in self._observed:
+            self._observed[trial_id] = Observation.of(trial, self._objectives)
+        return self._observed[trial_id]
+
+    def _all_told(self, observations: Sequence[Observation]) -> list[FrozenTrial]:
+        if len(self._objectives) == 1:
+            return self._kept_told(_limited(observations), lambda each: frozen_trial(self._space, each))
+        worst = worst_values(observations, self._objectives)
+        if worst != self._worst:
+            self._worst = worst
+            self._told = {}
+        kept = _limited_by_front(observations, self._objectives, worst)
+        return self._kept_told(kept, lambda each: frozen_trial_of_several(self._space, each, worst))
+
+    def _kept_told(
+        self, observations: Sequence[Observation], make: Callable[[Observation], FrozenTrial]
+    ) -> list[FrozenTrial]:
+        all_told: list[FrozenTrial] = []
+        kept: dict[str, _ToldTrial] = {}
+        for observation in observations:
+            told = self._told.get(observation.trial_id) or _ToldTrial.of(make(observation))
+            all_told.append(told)
+            if observation.trial_id and observation.state != "unfinished":
+                kept[observation.trial_id] = told
+        self._told = kept
+        return all_told
+
+
+class _ToldTrial(FrozenTrial):
+    """Optuna's own record of a trial that many studies share: a study copies what it is told, here not in depth."""
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "_ToldTrial":
+        shared = cls.__new__(cls)
+        vars(shared).update(vars(trial))
+        return shared
+
+    def __deepcopy__(self, memo: object) -> "_ToldTrial":
+        return copy.copy(self)
 
 
 def suggest_point(
@@ -88,24 +176,12 @@ def suggest_point(
     Returns:
         All values that exist at the point, by flat key, the fixed ones included.
     """
-    study = optuna.create_study(directions=directions(objectives), sampler=_sampler(seed, number))
-    study.add_trials(_frozen_trials(space, observations, objectives))
-    return suggest(study.ask(), space)
+    return Sampler(space, seed, objectives).point(observations, number)
 
 
 def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
     """The objectives as Optuna's directions."""
     return ["minimize" if is_minimised(name) else "maximize" for name in objectives]
-
-
-def _frozen_trials(
-    space: Space, observations: Sequence[Observation], objectives: Sequence[str]
-) -> Sequence[FrozenTrial]:
-    if len(objectives) == 1:
-        return [frozen_trial(space, observation) for observation in _limited(observations)]
-    worst = worst_values(observations, objectives)
-    kept = _limited_by_front(observations, objectives, worst)
-    return [frozen_trial_of_several(space, observation, worst) for observation in kept]
 
 
 def frozen_trial(space: Space, observation: Observation) -> FrozenTrial:

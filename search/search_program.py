@@ -6,7 +6,7 @@ from search.asha import Rungs
 from search.baselines import baseline_points
 from search.config import SearchConfig
 from search.program import Ending, ended_by_epochs
-from search.sampler import Observation, suggest_point
+from search.sampler import Sampler
 from search.space import Value, nested
 from trainable.config import TrialConfig
 from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, now_ms, trial_name
@@ -23,6 +23,7 @@ class SearchProgram:
         self._config = config
         self._space = config.parsed_space
         self._baselines = baseline_points(config.baselines, self._space)
+        self._sampler = Sampler(self._space, config.seed, config.objectives)
         scheduler = config.scheduler
         self._rungs = Rungs(scheduler.grace_epochs, scheduler.reduction_factor, config.budget.max_epochs)
 
@@ -36,7 +37,7 @@ class SearchProgram:
         if number >= self._config.budget.trials:
             return None
         baseline = number < len(self._baselines)
-        values = self._baselines[number] if baseline else self._ask(known)
+        values = self._baselines[number] if baseline else self._sampler.next_point(known.values())
         return TrialCard(
             trial_id=trial_name(number),
             number=number,
@@ -45,10 +46,6 @@ class SearchProgram:
             baseline=baseline,
             created_ms=now_ms(),
         )
-
-    def _ask(self, known: Mapping[str, TrialSnapshot]) -> dict[str, Value]:
-        observations = [Observation.of(trial, self._config.objectives) for trial in known.values()]
-        return suggest_point(self._space, observations, self._config.seed, len(known), self._config.objectives)
 
     def remember(self, trial_id: str, epochs: Iterable[EpochRecord]) -> None:
         """Fill ASHA's rungs."""
