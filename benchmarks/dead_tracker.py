@@ -17,13 +17,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rich.console import Console
-
-from benchmarks.orchestration import EPOCHS, EmptyTrainable
+from benchmarks.empty_search import empty_search, run_empty
 from benchmarks.result import lower_is_better, publish
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
 
 HEALTHY: Final = "SQLite"
 
@@ -73,23 +68,7 @@ def time_search(trials: int, folder: Path, uri: str | None) -> Times:
         folder: Where it is recorded; new for each search.
         uri: Of its tracker; None is SQLite.
     """
-    config = SearchConfig.model_validate(
-        {
-            "name": "empty",
-            "dataset": {"layout": "synthetic", "images": 40, "size": "64x64"},
-            "storage": str(folder),
-            "space": {
-                "model": {"encoder": "resnet18", "encoder_weights": "none"},
-                "optimizer": {"learning_rate": {"low": 1e-4, "high": 1e-1}, "warmup_epochs": 0},
-            },
-            "budget": {"trials": trials, "max_epochs": EPOCHS},
-            "scheduler": {"grace_epochs": 1, "reduction_factor": 3},
-            "resources": {"cache_dir": str(folder / "cache")},
-            "tracking": {"uri": uri},
-        }
-    )
-    view = PlainView(Console(quiet=True))
-    outcome = run_search(config, resume=False, address=None, view=view, say=view.say, trainable=EmptyTrainable)
+    outcome = run_empty(empty_search(trials, folder, tracking={"uri": uri}))
     returned = time.time()
     ends = [trial.end.time_ms / 1000 for trial in outcome.trials if trial.end]
     assert len(ends) == trials

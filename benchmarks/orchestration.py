@@ -12,79 +12,16 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.empty_search import EPOCHS, METRICS, empty_search, made_up_metrics, run_empty
 from benchmarks.result import lower_is_better, publish
-from search.config import SearchConfig
-from trainable.device import Compute
-from trainable.ray_trainable import SegmentationTrainable
-from trainable.training import EpochOutcome, State
-from trainable.trial_data import TrialData
-
-EPOCHS = 3
-METRICS = 48
-
-
-class EmptyTraining:
-    """Trains nothing and reports as much as a real trial."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-
-    def run_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> EpochOutcome:
-        """Metrics made of the learning rate and the epoch."""
-        return EpochOutcome(made_up_metrics(self._rate, epoch))
-
-    def state(self) -> State:
-        """Nothing."""
-        return {}
-
-    def load_state(self, state: State) -> None:
-        """Nothing."""
-
-    def weights(self) -> State:
-        """None."""
-        return {}
-
-
-class EmptyTrainable(SegmentationTrainable):
-    """The real trainable with empty training."""
-
-    def build(self, config: Any, data: TrialData, compute: Compute) -> EmptyTraining:
-        """In place of the network."""
-        return EmptyTraining(config.optimizer.learning_rate)
-
-
-def made_up_metrics(rate: float, epoch: int) -> dict[str, float]:
-    """48 metrics; the objective grows with the rate and the epoch."""
-    return {"miou": rate * epoch} | {f"iou/class_{place}": rate * epoch / (place + 1) for place in range(METRICS - 1)}
 
 
 def time_ours(trials: int, folder: Path) -> float:
     """Seconds a trial of `aerosweep search`."""
-    from rich.console import Console
-
-    from search.launch import run_search
-    from search.progress import PlainView
-
-    config = SearchConfig.model_validate(
-        {
-            "name": "ours",
-            "dataset": {"layout": "synthetic", "images": 40, "size": "64x64"},
-            "storage": str(folder / "ours"),
-            "space": {
-                "model": {"encoder": "resnet18", "encoder_weights": "none"},
-                "optimizer": {"learning_rate": {"low": 1e-4, "high": 1e-1}, "warmup_epochs": 0},
-            },
-            "budget": {"trials": trials, "max_epochs": EPOCHS},
-            "scheduler": {"grace_epochs": 1, "reduction_factor": 3},
-            "resources": {"cache_dir": str(folder / "cache")},
-        }
-    )
-    view = PlainView(Console(quiet=True))
-    outcome = run_search(config, resume=False, address=None, view=view, say=view.say, trainable=EmptyTrainable)
+    outcome = run_empty(empty_search(trials, folder / "ours"))
     ended = time.time()
     assert all(trial.end for trial in outcome.trials)
     return (ended - outcome.trials[0].card.created_ms / 1000) / trials
