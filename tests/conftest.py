@@ -1,6 +1,7 @@
 """What tests share: small image sets on disk and in memory."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,13 @@ class FileScheduling(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hear_hangups():
+    """`nohup` before a test run is not meant for the processes that the tests send SIGHUP to."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
