@@ -1,6 +1,7 @@
 """Trials that raise, die or hang: retried from their checkpoint, given up with a reason, and the search goes on."""
 
 import io
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from trainable.errors import InputError
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.storage import Storage
 from trainable.training import EpochOutcome
+from trainable.trial_record import TrialRecord
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
@@ -32,6 +34,7 @@ DEEDS = {
     6e-4: "hang",
     7e-4: "be refused",
     8e-4: "learn",
+    9e-4: "die when taken",
 }
 
 
@@ -76,6 +79,14 @@ class Mischief:
 
 
 class MischiefTrainable(SegmentationTrainable):
+    def reset_config(self, new_config):
+        rate = json.loads(new_config["aerosweep_config"])["optimizer"]["learning_rate"]
+        marker = f"{os.path.dirname(new_config['aerosweep_folder'])}/taken-{rate}"  # noqa: PTH120
+        if DEEDS.get(rate) == "die when taken" and not os.path.exists(marker):  # noqa: PTH110
+            open(marker, "w").close()  # noqa: PTH123
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().reset_config(new_config)
+
     def build(self, config, data, compute):
         return Mischief(config.optimizer.learning_rate, os.path.dirname(self._assignment["aerosweep_folder"]))  # noqa: PTH120
 
@@ -131,6 +142,15 @@ def test_a_trial_whose_process_dies_or_hangs_continues_from_its_checkpoint(outco
     assert [epoch.metrics["train_loss"] for epoch in trial.epochs] == [1, 1 / 2, 1 / 3]
 
 
+def test_a_trial_whose_warm_process_dies_as_it_takes_it_is_started_again(outcome):
+    trials, _, result = outcome
+    trial = trials[9e-4]
+    assert (trial.state, trial.attempts) == ("completed", 1), "that process never started it"
+    (failure,) = TrialRecord(Storage(result.folder), trial.card.trial_id).failures()
+    assert (failure.start, failure.counted) == (0, True)
+    assert failure.reason.startswith("its process died")
+
+
 @pytest.mark.parametrize(
     ("rate", "reason"),
     [(5e-4, "its process died"), (6e-4, r"it hung: no epoch within 0\.15 minutes \(runtime\.epoch_timeout_minutes\)")],
@@ -158,5 +178,5 @@ def test_the_search_goes_on_and_counts_its_one_quiet_trial_best(outcome):
     assert trials[8e-4].state == "completed"
     assert result.interrupted is None
     rows = Storage(result.folder).read("leaderboard.csv").decode().splitlines()
-    assert sum(",completed," in row for row in rows[1:4]) == 3
-    assert not any(",completed," in row for row in rows[4:])
+    assert sum(",completed," in row for row in rows[1:5]) == 4
+    assert not any(",completed," in row for row in rows[5:])
