@@ -1,9 +1,14 @@
 """What tells an autoscaler how many trials are to run, before there are machines to run them on."""
 
+import time
+from typing import Final
+
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from trainable.device import Share
+
+_LOOK_SECONDS: Final = 1.0
 
 
 class Demand:
@@ -20,10 +25,13 @@ class Demand:
     def __init__(self, share: Share) -> None:
         self._bundle = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
         self._asked: list[PlacementGroup] = []
+        self._due = -float("inf")
 
     def ask_for(self, places: int) -> None:
         """Ask for as many places as are wanted beyond those that there are; call it again and again."""
-        self._give_back(self._there())
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + _LOOK_SECONDS
+            self._give_back(self._there())
         while len(self._asked) < places:
             self._asked.append(placement_group([self._bundle]))
         self._give_back(self._asked[max(0, places) :])

@@ -116,6 +116,13 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
         decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
         return decision
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None in particular.
+
+        Tune would give the oldest that waits the warm process that has just come free, and cancel the process that is
+        being started for it: the places of a new machine would not fill as long as trials end early.
+        """
+
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
@@ -137,7 +144,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
         self._lost = lost
         self._epoch_timeout = epoch_timeout
         self._turn = turn
-        self._heard: dict[str, float] = {}
+        self._heard: dict[Trial, float] = {}
         self._hung: set[str] = set()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -146,25 +153,25 @@ class DriverCallback(Callback):  # type: ignore[misc]
             if not self._turn():
                 raise SearchStopped
             self._lost.look()
-        self._kill_hung(trials)
+        self._kill_hung()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial's clock starts."""
-        self._heard[trial.trial_id] = time.monotonic()
+        self._heard[trial] = time.monotonic()
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """It starts again with each epoch."""
-        self._heard[trial.trial_id] = time.monotonic()
+        self._heard[trial] = time.monotonic()
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It no longer matters."""
-        self._heard.pop(trial.trial_id, None)
+        self._heard.pop(trial, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial's process has died or raised, or its machine was lost."""
-        self._heard.pop(trial.trial_id, None)
+        self._heard.pop(trial, None)
         trial_id, account = trial.config[TRIAL_ID], failure_text(trial)
         with leaving_tune():
             failure = self._conductor.attempt_failed(
@@ -178,15 +185,14 @@ class DriverCallback(Callback):  # type: ignore[misc]
             return f"it hung: no epoch within {minutes:g} minutes (runtime.epoch_timeout_minutes)"
         return failure_reason(account)
 
-    def _kill_hung(self, trials: list[Trial]) -> None:
+    def _kill_hung(self) -> None:
         now = time.monotonic()
-        for trial in trials:
-            heard = self._heard.get(trial.trial_id)
-            if trial.status != Trial.RUNNING or heard is None or now - heard < self._epoch_timeout:
+        for trial, heard in self._heard.items():
+            if trial.status != Trial.RUNNING or now - heard < self._epoch_timeout:
                 continue
             actor = trial.temporary_state.ray_actor
             if actor is not None:
-                self._heard[trial.trial_id] = now
+                self._heard[trial] = now
                 self._hung.add(trial.trial_id)
                 ray.kill(actor)
 

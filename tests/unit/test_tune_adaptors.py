@@ -114,3 +114,10 @@ def test_notes_are_said_with_their_trial_and_a_refusal_fails_it():
     assert scheduler.on_trial_result(None, TRIAL, {keys.REFUSAL: "too large"}) == "STOP"
     assert said == ["t0000: a note"]
     assert conductor.told == [("t0000", 1), ("t0000", "too large")]
+
+
+def test_no_waiting_trial_is_chosen_for_a_process_that_came_free():
+    """Tune would cancel the process that is being started for it."""
+    waiting = SimpleNamespace(status="PENDING")
+    controller = SimpleNamespace(get_trials=lambda: [waiting], get_live_trials=lambda: {waiting})
+    assert RecordScheduler(Noting(), nothing).choose_trial_to_run(controller) is None
