@@ -64,6 +64,8 @@ def test_a_mask_that_changes_stops_the_search_by_name_and_put_back_it_goes_on(
     values |= {"budget": {"trials": 2, "max_epochs": 3}, "dataset": {"layout": "aeroscapes", "root": str(root)}}
     values["space"]["data"]["crop"] = "32x32"
     values["scheduler"] = {"grace_epochs": 3, "reduction_factor": 2}
+    # One at a time: a warm process, which has the images open as they were, would take the trial of the dead one.
+    values["resources"]["max_concurrent"] = 1
     config = SearchConfig.model_validate(values).absolute()
     view = PlainView(Console(file=io.StringIO()))
 
