@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search import search_program
 from search.config_file import load_search_config
 from search.launch import run_search
 from search.mlflow_tracker import Tracker
 from search.progress import PlainView
+from search.sampler import Sampler
 from trainable.ray_trainable import TRIAL_ID, SegmentationTrainable
 from trainable.training import EpochOutcome
 
@@ -103,13 +103,13 @@ def wait_in_mlflow(moment, log):
 
 
 def log_observations(log):
-    suggest = search_program.suggest_point
+    point = Sampler.point
 
-    def suggest_and_log(space, observations, seed, number, *args):
+    def point_and_log(self, observations, number):
         write_line(log, "suggested", number, len(observations))
-        return suggest(space, observations, seed, number, *args)
+        return point(self, observations, number)
 
-    search_program.suggest_point = suggest_and_log
+    Sampler.point = point_and_log
 
 
 def main(config_file, moment, log, *options):
