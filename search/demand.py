@@ -6,6 +6,7 @@ from typing import Final
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
+from search.resources import ray_resources
 from trainable.device import Share
 
 _LOOK_SECONDS: Final = 1.0
@@ -23,7 +24,7 @@ class Demand:
     """
 
     def __init__(self, share: Share) -> None:
-        self._bundle = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+        self._bundle = ray_resources(share)
         self._asked: list[PlacementGroup] = []
         self._due = -float("inf")
 

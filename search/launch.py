@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import optuna
@@ -77,17 +78,12 @@ def run_search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study, and we build one a suggestion
     config = inlined(config)
     folder = Storage(config.folder)
-    tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
+    uri, _ = tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume)
     cache_dir = config.resources.cache_dir or default_cache_dir()
-    check_names(config.parsed_space)
-    data = open_trial_data(config.dataset, cache_dir, on_decode, say)
-    check_data(config, data)
-    check_search(config, data.num_classes)
-    for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):
-        say(f"note: {note}")
+    identity = _checked_data(config, cache_dir, say, on_decode)
     with Lease(folder) as lease:
-        meta = write_search(config, folder, DataIdentity.of(data))
+        meta = write_search(config, folder, identity)
         projections = Projections(config, folder, meta, say)
         program = SearchProgram(config)
         try:
@@ -100,7 +96,6 @@ def run_search(
                 trials = load_trials(folder)
                 projections.close(trials)
                 write_leaderboard(folder, trials, config.objectives)
-    uri, _ = tracking_uri(config.tracking, config.storage)
     return SearchOutcome(
         trials=trials,
         folder=config.folder,
@@ -110,3 +105,16 @@ def run_search(
         signal=stop.signal.value if stop.signal and launch.left else None,
         resume_needed=launch.left > 0,
     )
+
+
+def _checked_data(
+    config: SearchConfig, cache_dir: Path, say: Callable[[str], None], on_decode: Progress | None
+) -> DataIdentity:
+    """Open the images, check the search against them, and say what is to be known of them."""
+    check_names(config.parsed_space)
+    data = open_trial_data(config.dataset, cache_dir, on_decode, say)
+    check_data(config, data)
+    check_search(config, data.num_classes)
+    for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):
+        say(f"note: {note}")
+    return DataIdentity.of(data)

@@ -22,6 +22,11 @@ class Machine:
         return by_cpus if share.gpus <= 0 else min(by_cpus, int(self.gpus / share.gpus + 1e-9))
 
 
+def ray_resources(share: Share) -> dict[str, float]:
+    """A trial's share by Ray's names."""
+    return {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+
+
 @dataclass(frozen=True)
 class Allotment:
     """The share of a trial, and the number of trials at once.

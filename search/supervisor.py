@@ -1,6 +1,5 @@
 """The process that a job on a cluster consists of: it runs the driver of a search, and runs it again when it dies."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import IO, Final
 
 from search.confirm_program import FOLDER as CONFIRM_FOLDER
 from search.lease import SearchTakenError
+from search.parent_death import ending_with_parent
 from search.search_folder import read_meta
 from search.stop import STOP_SIGNALS, SUPERVISOR
 from trainable.errors import InputError, SearchFaultError
@@ -28,7 +28,6 @@ _FINAL: Final = (0, _NOTHING_WORKED, InputError.exit_code)
 
 _LAST_LINES: Final = 12
 _TICK_SECONDS: Final = 0.2
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True)
@@ -234,8 +233,7 @@ def end_with_supervisor() -> None:
     """
     supervisor = int(os.environ[SUPERVISOR])
     if os.getppid() == supervisor:
-        with suppress(AttributeError, OSError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ending_with_parent()()
     try:
         os.kill(supervisor, 0)
     except ProcessLookupError:  # it died before we asked

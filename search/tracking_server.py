@@ -1,7 +1,6 @@
 """`mlflow server` as the head of a cluster needs it: checked before it starts, open to friends, ended as a whole."""
 
 import base64
-import ctypes
 import http.client
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Final
 
 from filelock import Timeout
 
+from search.parent_death import ending_with_parent
 from search.server_checks import require_database, require_free, require_writable
 from search.server_folder import ServerFolder
 from search.server_settings import DATABASE, LOOPBACK, ServerSettings
@@ -179,16 +179,8 @@ def _start(settings: ServerSettings, folder: ServerFolder, environment: dict[str
             stdout=log,
             stderr=log,
             start_new_session=True,  # a group of its own, which can be ended as one
-            preexec_fn=_ending_with_parent(),
+            preexec_fn=ending_with_parent(),  # SIGKILL to us ends it too
         )
-
-
-def _ending_with_parent() -> Callable[[], None] | None:
-    """What a new process calls so that SIGKILL to us ends it too; Linux alone can."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
-    return lambda: prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

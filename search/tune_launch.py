@@ -1,7 +1,7 @@
 """One run of Ray Tune over the record of a search, or of its confirmation."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from search.lost_machines import LostMachines
 from search.program import Program
 from search.progress import SearchState, SearchView
 from search.ray_session import ray_session, run_tune
-from search.resources import allot
+from search.resources import allot, ray_resources
 from search.slots import Slots
 from search.stop import StopFlag
 from trainable.config import TrialConfig
@@ -101,7 +101,7 @@ class TuneLaunch:
             try:
                 run_tune(
                     trainable or SegmentationTrainable,
-                    _ray_resources(allotment.share),
+                    ray_resources(allotment.share),
                     RecordSearcher(conductor, self._slots, assignment),
                     RecordScheduler(conductor, self._view.say),
                     callback,
@@ -176,7 +176,3 @@ class _Assignment:
             keys.HELD_OUT: bool(card.confirms),
             keys.DATA_OF: (self._config.folder, self._fingerprint),
         }
-
-
-def _ray_resources(share: Share) -> Mapping[str, float]:
-    return {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})

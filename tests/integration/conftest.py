@@ -1,5 +1,6 @@
 """A real Ray for the integration tests: one small cluster a test session, started and stopped by its process id."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -24,6 +25,21 @@ def free_ports():
     return lambda number: [free_port() for _ in range(number)]
 
 
+@pytest.fixture(scope="session")
+def wait_until():
+    """`wait_until(condition, what)`: fails where it does not come true in time."""
+
+    def wait(condition, what, seconds=180):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if condition():
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"{what} did not happen within {seconds} s")
+
+    return wait
+
+
 def wait_for_port(port, process, seconds=90):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -35,23 +51,21 @@ def wait_for_port(port, process, seconds=90):
     raise AssertionError(f"nothing listens on port {port}")
 
 
-@pytest.fixture(scope="session")
-def ray_address(tmp_path_factory):
-    """Address of a Ray cluster of two CPUs on this machine."""
-    # All of its ports: another test process has a cluster of its own at the same time.
-    port, client, agent = (free_port() for _ in range(3))
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
-    command += [f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"]
-    command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-    log = (tmp_path_factory.mktemp("ray") / "log").open("wb")
-    # Without a token: whether Ray would want one depends on what earlier runs left in the home folder.
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    environment = os.environ.copy()
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+@contextlib.contextmanager
+def ray_head(log_folder, *options, environment, port=None):
+    """A Ray head on loopback, with ports of its own: another test process has a cluster at the same time.
+
+    Yields the process and its port.
+    """
+    port, client, agent = port or free_port(), free_port(), free_port()
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--ray-client-server-port={client}"]
+    command += [f"--dashboard-agent-listen-port={agent}", *options]
+    with (log_folder / "ray.log").open("wb") as log:
+        variables = os.environ | environment
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=variables)
     try:
-        wait_for_port(port, process)
-        time.sleep(3)  # the port opens before the node has registered
-        yield f"127.0.0.1:{port}"
+        yield process, port
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -59,38 +73,43 @@ def ray_address(tmp_path_factory):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        log.close()
+
+
+@pytest.fixture(scope="session")
+def start_ray_head():
+    """`ray_head` for tests, which cannot import from here."""
+    return ray_head
+
+
+@pytest.fixture(scope="session")
+def ray_address(tmp_path_factory):
+    """Address of a Ray cluster of two CPUs on this machine."""
+    # Without a token: whether Ray would want one depends on what earlier runs left in the home folder.
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    options = ["--num-cpus=2", "--include-dashboard=false"]
+    with ray_head(tmp_path_factory.mktemp("ray"), *options, environment={}) as (process, port):
+        wait_for_port(port, process)
+        time.sleep(3)  # the port opens before the node has registered
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
-def start_jobs_cluster(free_ports, tmp_path_factory):
+def start_jobs_cluster(tmp_path_factory):
     """`start_jobs_cluster(**environment)`: starts a Ray cluster that takes jobs; the address of its dashboard."""
-    started = []
+    with contextlib.ExitStack() as started:
 
-    def start(**environment):
-        port, client, dashboard, agent = free_ports(4)
-        bin_folder = Path(sys.executable).parent
-        command = [str(bin_folder / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={port}"]
-        command += ["--node-ip-address=127.0.0.1", "--include-dashboard=true", "--disable-usage-stats"]
-        command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
-        command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
-        # A job is run by the `python` on PATH.
-        path = {"RAY_AUTH_MODE": "disabled", "PATH": f"{bin_folder}:{os.environ['PATH']}"}
-        with (tmp_path_factory.mktemp("ray") / "log").open("wb") as log:
-            variables = os.environ | path | environment
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=variables)
-        started.append(process)
-        wait_for_port(dashboard, process)
-        return f"http://127.0.0.1:{dashboard}"
+        def start(**environment):
+            dashboard = free_port()
+            options = ["--num-cpus=2", "--include-dashboard=true", "--dashboard-host=127.0.0.1"]
+            options += [f"--dashboard-port={dashboard}"]
+            # A job is run by the `python` on PATH.
+            path = {"RAY_AUTH_MODE": "disabled", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+            head = ray_head(tmp_path_factory.mktemp("ray"), *options, environment=path | environment)
+            process, _ = started.enter_context(head)
+            wait_for_port(dashboard, process)
+            return f"http://127.0.0.1:{dashboard}"
 
-    yield start
-    for process in started:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        yield start
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """A cluster that grows by demand: Ray's real autoscaler, whose machines are processes of this one."""
 
 import io
-import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -55,9 +52,9 @@ class PatientTrainable(SegmentationTrainable):
 
 
 @pytest.fixture
-def growing(free_ports, tmp_path, monkeypatch):
+def growing(free_ports, start_ray_head, tmp_path, monkeypatch):
     """Address of a cluster whose head takes no trials, and that grows by one trial a machine to `MOST` machines."""
-    port, client, agent = free_ports(3)
+    (port,) = free_ports(1)
     config = {
         "cluster_name": "growing",
         "max_workers": MOST,
@@ -85,28 +82,16 @@ def growing(free_ports, tmp_path, monkeypatch):
     }
     (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.setenv("HOME", str(tmp_path))  # where `ray up` leaves it on a head
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0"]
-    command += [f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"]
-    command += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-    command += [f"--autoscaling-config={tmp_path}/ray_bootstrap_config.yaml"]
-    environment = os.environ | {
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_FAKE_CLUSTER": "1",
-        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-    }
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with (tmp_path / "ray.log").open("wb") as log:
-        cluster = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
-    try:
+    options = [
+        "--num-cpus=0",
+        "--include-dashboard=false",
+        f"--autoscaling-config={tmp_path}/ray_bootstrap_config.yaml",
+    ]
+    environment = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    with start_ray_head(tmp_path, *options, environment=environment, port=port):
         time.sleep(10)  # the port opens before the node has registered
         yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(cluster.pid, signal.SIGTERM)
-        try:
-            cluster.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(cluster.pid, signal.SIGKILL)
-            cluster.wait()
 
 
 def test_a_cluster_without_machines_grows_at_once_to_all_that_the_search_can_use(

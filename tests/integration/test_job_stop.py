@@ -1,7 +1,6 @@
 """`ray job stop`: a search that runs as a Ray job is given the time to end as Ctrl-C would end it."""
 
 import sys
-import time
 
 import mlflow
 import pytest
@@ -16,16 +15,9 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 ENDED = {JobStatus.STOPPED, JobStatus.FAILED, JobStatus.SUCCEEDED}
 
 
-def wait_until(condition, what, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"{what} did not happen within {seconds} s")
-
-
-def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(jobs, tmp_path, make_small_search, search_cache):
+def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(
+    jobs, tmp_path, make_small_search, search_cache, wait_until
+):
     values = make_small_search(
         tmp_path / "runs", search_cache, baselines="none", budget={"trials": 4, "max_epochs": 40}
     )

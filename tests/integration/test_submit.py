@@ -4,12 +4,13 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,15 +29,6 @@ class Mine(nn.Module):
     def forward(self, logits_NCHW, target_NHW):
         return cross_entropy(logits_NCHW, target_NHW, ignore_index=255, reduction="sum") / target_NHW.numel()
 """
-
-
-def wait_until(condition, what, seconds=180):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
 @pytest.fixture
@@ -145,8 +137,25 @@ def test_a_submitted_search_is_followed_to_its_end(jobs, aerosweep, tmp_path, ma
     assert said.count("a new search needs a folder of its own") == 1
 
 
+def test_rays_own_command_submits_a_supervised_search_too(jobs, tmp_path, make_small_search, search_cache):
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    values = make_small_search(tmp_path / "runs", search_cache, baselines="none", budget={"trials": 1, "max_epochs": 1})
+    (folder / "search.yaml").write_text(yaml.safe_dump(values))
+    guide = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    line = re.search(r"^ray job submit .*$", guide, re.M)[0]
+    assert "FOLDER" in line
+    line = line.replace("FOLDER", str(folder)).replace("http://127.0.0.1:8265", jobs.get_address())
+    words = [str(Path(sys.executable).with_name("ray")), *shlex.split(line)[1:]]
+    ended = subprocess.run(
+        words, env=os.environ | {"RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [trial.state for trial in load_trials(Storage(str(tmp_path / "runs" / "small")))] == ["completed"]
+
+
 def test_a_search_outlives_its_driver_and_the_laptop_and_is_stopped(
-    jobs, aerosweep, tmp_path, make_small_search, search_cache
+    jobs, aerosweep, tmp_path, make_small_search, search_cache, wait_until
 ):
     values = make_small_search(
         tmp_path / "runs", search_cache, name="long", baselines="none", budget={"trials": 4, "max_epochs": 60}
@@ -212,7 +221,7 @@ def test_a_job_that_is_not_there_is_named(jobs, aerosweep):
         assert "error: the cluster must have this job; got" in complained
 
 
-def test_a_cluster_with_a_token_takes_orders_with_it_alone(start_jobs_cluster, aerosweep, tmp_path):
+def test_a_cluster_with_a_token_takes_orders_with_it_alone(start_jobs_cluster, aerosweep, tmp_path, wait_until):
     token = "0123456789abcdef0123456789abcdef"
     address = start_jobs_cluster(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
     config = "name: none\nstorage: /nowhere\ndataset: {layout: synthetic}\nspace: {model: {encoder_weights: none}}\n"
