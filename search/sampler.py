@@ -8,6 +8,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 import optuna
@@ -60,6 +61,11 @@ class Observation:
     values: tuple[float, ...]
     finals: tuple[float | None, ...] = ()
     trial_id: str = ""
+
+    @cached_property
+    def best(self) -> float:
+        """The highest of `values`; 0 before the first epoch."""
+        return max(self.values, default=0.0)
 
     @staticmethod
     def of(trial: TrialSnapshot, objectives: Sequence[str] = ("miou",)) -> "Observation":
@@ -115,11 +121,12 @@ class Sampler:
 
     def _observation(self, trial: TrialSnapshot) -> Observation:
         trial_id = trial.card.trial_id
-        if trial.end is None:
-            return Observation.of(trial, self._objectives)
-        if trial_id not in self._observed:
-            self._observed[trial_id] = Observation.of(trial, self._objectives)
-        return self._observed[trial_id]
+        observation = self._observed.get(trial_id)
+        if observation is None:
+            observation = Observation.of(trial, self._objectives)
+            if trial.end is not None:
+                self._observed[trial_id] = observation
+        return observation
 
     def _all_told(self, observations: Sequence[Observation]) -> list[FrozenTrial]:
         if len(self._objectives) == 1:
@@ -267,7 +274,7 @@ def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
 def _limited(observations: Sequence[Observation]) -> Sequence[Observation]:
     if len(observations) <= MAX_OBSERVATIONS:
         return observations
-    ranked = sorted(range(len(observations)), key=lambda place: max(observations[place].values, default=0.0))
+    ranked = sorted(range(len(observations)), key=lambda place: observations[place].best)
     return _best_and_latest(observations, ranked)
 
 
