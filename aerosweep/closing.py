@@ -32,11 +32,16 @@ def closing_lines(outcome: "SearchOutcome", config: "SearchConfig", argv: Sequen
         lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {config.budget.trials} trials ended")
     if outcome.interrupted or outcome.resume_needed:
         if outcome.signal is not None and config.budget.trials > 1:
-            lines.append(f"report       {runnable(f'aerosweep report {shlex.quote(outcome.folder)}')}")
+            lines.append(f"report       {on_folder('report', outcome.folder)}")
         lines.append(f"continue     {runnable(resume_command(argv))}")
     elif config.budget.trials > 1 and not config.confirm.after_search:
-        lines.append(f"confirm      {runnable(f'aerosweep confirm {shlex.quote(outcome.folder)}')}")
+        lines.append(f"confirm      {on_folder('confirm', outcome.folder)}")
     return lines
+
+
+def on_folder(command: str, folder: str) -> str:
+    """The command line that runs a command of ours on a search's folder."""
+    return runnable(f"aerosweep {command} {shlex.quote(folder)}")
 
 
 def runnable(command: str) -> str:

@@ -1,6 +1,5 @@
 """`aerosweep confirm` and `aerosweep leaderboard`: what a search's scores are worth."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +50,7 @@ def confirm_search(config: "SearchConfig", address: str | None, console: Console
 
 
 def _close(config: "SearchConfig", outcome: "ConfirmOutcome", measured: bool, console: Console) -> int:
-    from aerosweep.closing import runnable
+    from aerosweep.closing import on_folder
 
     say = printer(console)
     if measured:
@@ -60,7 +59,7 @@ def _close(config: "SearchConfig", outcome: "ConfirmOutcome", measured: bool, co
         say("nothing could be measured: every run diverged or failed; MLflow and end.json of each run have the reasons")
     if outcome.left:
         say(f"stopped early ({outcome.interrupted or 'not all runs ended'}) with {outcome.left} runs to go")
-        say(f"continue     {runnable(f'aerosweep confirm {shlex.quote(config.folder)}')}")
+        say(f"continue     {on_folder('confirm', config.folder)}")
     if outcome.signal is not None:
         return 128 + outcome.signal
     return 0 if measured or outcome.left else 1

@@ -18,6 +18,7 @@ from analysis.confirmation import (
     ConfirmedTrial,
     moved_only_the_operating_point,
 )
+from analysis.number_words import short, signed
 from analysis.scene_bootstrap import MeanInterval
 from search.confirm_program import FOLDER, Candidate
 from search.csv_table import csv_bytes
@@ -117,7 +118,7 @@ def _cells(row: ConfirmedRow, confirmation: Confirmation, shown: Sequence[str]) 
         if name == shown[0]:
             cells.append("none" if math.isnan(score.low) else f"{_short(score.low)}-\n{_short(score.high)}")
     adjusted = row.adjusted.get(shown[0], row.adjusted["miou"])
-    cells += [f"{_short(adjusted.value)}\ntau {_short(row.tau, 2)}", _short(trial.dev)]
+    cells += [f"{_short(adjusted.value)}\ntau {short(row.tau, 2)}", _short(trial.dev)]
     return [Text(cell) for cell in cells]
 
 
@@ -127,12 +128,17 @@ def _with_spread(score: MeanInterval) -> str:
     return _short(score.value) + ("" if math.isnan(score.seed_sd) else f"\n±{_short(score.seed_sd)}")
 
 
-def _short(value: float, decimals: int = 3) -> str:
-    """A number without the leading zero, of fewer decimals where it is large; a dash where there is no value."""
-    if math.isnan(value):
-        return "-"
-    text = f"{value:.{decimals}f}" if abs(value) < 10 else f"{value:.1f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+def _short(value: float) -> str:
+    return short(value, _decimals(value))
+
+
+def _signed(value: float) -> str:
+    return signed(value, _decimals(value))
+
+
+def _decimals(value: float) -> int:
+    """Fewer where a number is large: the tables are to be read on 80 columns."""
+    return 3 if abs(value) < 10 else 1
 
 
 def _caption(confirmation: Confirmation, first: str) -> str:
@@ -169,13 +175,6 @@ def reasons(confirmation: Confirmation, objectives: Sequence[str]) -> list[str]:
     """The reasons that the table of claims numbers."""
     whys = dict.fromkeys(claim.why for claim in headline(confirmation, objectives))
     return [f"({number}) {why}" for number, why in enumerate(whys, start=1)]
-
-
-def _signed(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    sign = "" if round(value, 3) == 0 else "-" if value < 0 else "+"
-    return sign + _short(abs(value))
 
 
 def headline(confirmation: Confirmation, objectives: Sequence[str]) -> list[Claim]:

@@ -7,7 +7,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from analysis.expected_best import tabulate_expected_best
+from analysis.expected_best import tabulate_expected
 from search.leaderboard import minutes_trained
 from search.text_table import text_table
 from trainable.trial_record import TrialSnapshot
@@ -15,21 +15,28 @@ from trainable.trial_words import loss_name
 
 
 def effort_by_loss(trials: Sequence[TrialSnapshot]) -> pd.DataFrame:
-    """Trials, hours and expected best of each loss; see `analysis.expected_best.tabulate_expected_best`.
+    """What each loss got and what it brought, the most expected first.
 
     Args:
         trials: Of a search; those that have not ended are passed over.
+
+    Returns:
+        The columns of `analysis.expected_best.tabulate_expected`, pruned (how many), hours (of all) and best.
     """
     ended = [trial for trial in trials if trial.end is not None]
     frame = pd.DataFrame(
         {
-            "group": [loss_name(trial.card.config) for trial in ended],
+            "loss": [loss_name(trial.card.config) for trial in ended],
             "objective": [_objective(trial) for trial in ended],
             "pruned": [trial.state == "pruned" for trial in ended],
             "hours": [(minutes_trained(trial) or 0.0) / 60 for trial in ended],
         }
     )
-    return tabulate_expected_best(frame).sort_values("expected_best", ascending=False, kind="stable")
+    effort = frame.groupby("loss").agg(pruned=("pruned", "sum"), hours=("hours", "sum"), best=("objective", "max"))
+    table = tabulate_expected(frame, ["objective"])
+    for name, column in effort.items():
+        table[name] = table["loss"].map(column)
+    return table.sort_values("expected_best", ascending=False, kind="stable")
 
 
 def _objective(trial: TrialSnapshot) -> float:
@@ -55,7 +62,7 @@ def loss_table(trials: Sequence[TrialSnapshot]) -> Table | None:
     for row in frame.to_dict("records"):
         numbers = [f"{row['trials']}", f"{row['pruned']}", f"{row['hours']:.2f}"]
         numbers += [_score(row["best"]), _score(row["expected_best"]), _score(row["expected_best_std"])]
-        table.add_row(*(Text(cell) for cell in [str(row["group"]), *numbers]))
+        table.add_row(*(Text(cell) for cell in [str(row["loss"]), *numbers]))
     return table
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+
+from aerosweep.closing import on_folder
 
 if TYPE_CHECKING:
     from search.config import SearchConfig
@@ -140,7 +141,6 @@ def report_at_the_end(config: "SearchConfig", console: Console, say: Callable[[s
     """
     if not config.report.write or config.budget.trials == 1:
         return
-    command = report_command(config.folder)
     try:
         page = report_search(
             recorded_by(config),
@@ -152,16 +152,10 @@ def report_at_the_end(config: "SearchConfig", console: Console, say: Callable[[s
         )
     except Exception as error:
         logger.debug("the report failed", exc_info=True)
+        command = on_folder("report", config.folder)
         say(f"the report could not be written ({type(error).__name__}: {error}); try `{command}`")
         return
     say(f"report       {page}")
-
-
-def report_command(search: str) -> str:
-    """The command that writes the report of a search."""
-    from aerosweep.closing import runnable
-
-    return runnable(f"aerosweep report {shlex.quote(search)}")
 
 
 def report_dataset(

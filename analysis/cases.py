@@ -145,19 +145,6 @@ def _truth(counts: ImageCounts) -> tuple[bytes, bytes]:
     return counts.counts[..., :2].sum(axis=2).tobytes(), counts.sized_objects[..., 0].tobytes()
 
 
-def are_found(prediction_HW: NDArray[np.uint8], objects: Objects) -> NDArray[np.bool_]:
-    """Which of an image's true objects are not missed, (objects,): half of their pixels or more are predicted so.
-
-    Args:
-        prediction_HW: Predicted labels of the image.
-        objects: Its true objects.
-    """
-    hits = prediction_HW.ravel()[objects.pixels] == np.repeat(objects.labels, objects.sizes)
-    sums = np.concatenate([np.zeros(1, dtype=np.int64), hits.cumsum()])[objects.starts]
-    found: NDArray[np.bool_] = 2 * np.diff(sums) >= objects.sizes
-    return found
-
-
 def object_box(objects: Objects, number: int, width: int) -> Box:
     """The rectangle around an object.
 

@@ -294,6 +294,15 @@ def _what_it_takes(error: DifferenceError, level: float, target: float) -> str:
     return next(filter(None, in_order), neither)
 
 
+def vanishes_when_adjusted(plain: Claim, adjusted: Claim) -> bool:
+    """Whether a gain is supported as it is, and no longer when both sides are logit-adjusted.
+
+    A loss that only moves the balance between missing and accusing is matched by the reference with its own balance
+    moved, which costs no training.
+    """
+    return plain.verdict is Verdict.SUPPORTED and adjusted.verdict is not Verdict.SUPPORTED
+
+
 def caution_of_many(claims: int, level: float = 0.95) -> str:
     """Say how many of so many claims chance alone would support."""
     by_chance = claims * (1 - level) / 2

@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
-from analysis.claims import Claim, Configuration, Verdict, compare
+from analysis.claims import Claim, Configuration, compare, vanishes_when_adjusted
 from analysis.scene_bootstrap import MeanInterval, interval_of_mean
 from analysis.scene_scores import Metric, SceneCounts, SplitCounts, scene_metric
 from trainable.held_out import HeldOutCounts
@@ -201,16 +201,10 @@ def _order(value: float, minimised: bool) -> tuple[bool, float]:
 
 
 def moved_only_the_operating_point(confirmation: Confirmation, trial: str, metric: str) -> bool:
-    """Whether a gain is supported as it is, and no longer when both sides are adjusted.
-
-    A loss that only moves the balance between missing and accusing is matched by the reference with its own balance
-    moved, which costs no training.
-    """
+    """Whether a trial's gain `vanishes_when_adjusted`; False where it was not claimed."""
     plain = _find(confirmation.claims, trial, metric)
     adjusted = _find(confirmation.adjusted_claims, trial, metric)
-    if plain is None or adjusted is None:
-        return False
-    return plain.verdict is Verdict.SUPPORTED and adjusted.verdict is not Verdict.SUPPORTED
+    return plain is not None and adjusted is not None and vanishes_when_adjusted(plain, adjusted)
 
 
 def _find(claims: Sequence[Claim], trial: str, metric: str) -> Claim | None:

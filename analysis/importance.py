@@ -41,7 +41,7 @@ SHUFFLES: Final = 19
 RESAMPLES: Final = 20
 
 IMPORTANCE_COLUMNS: Final = [
-    "group", "losses", "parameter", "trials", "epoch", "importance", "low", "high", "noise",
+    "group", "losses", "parameter", "trials", "epoch", "importance", "low", "high", "noise", "run_ids",
 ]  # fmt: skip
 
 _FIXED: Final = ("run_id", "trial_id", "loss", "epoch", "objective")
@@ -133,17 +133,17 @@ def tabulate_importance(tried: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `IMPORTANCE_COLUMNS`. group: the parameters that only its trials have, comma-separated, empty for all
         trials; losses: comma-separated; trials and epoch: how many were compared, and at which; importance: in 0..1;
-        low, high: 5 % and 95 % of `RESAMPLES` bootstrap resamples of the trials; noise: see the module. The most
-        important of a group first.
+        low, high: 5 % and 95 % of `RESAMPLES` bootstrap resamples of the trials; noise: see the module; run_ids: of the
+        trials, semicolon-joined. The most important of a group first.
     """
     rows = []
     for own, group in parameter_groups(tried).items():
         if why_not(group):
             continue
-        losses = ", ".join(sorted(set(group["loss"])))
+        losses, run_ids = ", ".join(sorted(set(group["loss"]))), ";".join(group["run_id"])
         for name, (value, low, high, noise) in _with_spread(group).items():
             epoch = int(group["epoch"].iloc[0])
-            rows.append([", ".join(own), losses, name, len(group), epoch, value, low, high, noise])
+            rows.append([", ".join(own), losses, name, len(group), epoch, value, low, high, noise, run_ids])
     return pd.DataFrame(rows, columns=IMPORTANCE_COLUMNS)
 
 

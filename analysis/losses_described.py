@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.configuration_words import loss_title
 from analysis.gain_words import metric_title
 from analysis.losses_compared import DROPPED
-from analysis.number_words import counted, listed, short
+from analysis.number_words import counted, listed, short, shortened
 
 LEAST_TRIALS: Final = 3
 """Of a loss whose lead is spoken of; the spread of two trials says next to nothing."""
@@ -24,13 +24,9 @@ CAUTION: Final = "Each trial is one training run, scored on the split that the s
 
 def loss_titles(losses: list[str]) -> dict[str, str]:
     """Names of losses for a figure; of the user's own the class alone, cut to what fits, where that is no other's."""
-    titles = {loss: _cut(loss_title(loss)) for loss in losses}
+    titles = {loss: shortened(loss_title(loss), _LONGEST_TITLE) for loss in losses}
     names = list(titles.values())
     return {loss: name if names.count(name) == 1 else loss for loss, name in titles.items()}
-
-
-def _cut(title: str) -> str:
-    return title if len(title) <= _LONGEST_TITLE else title[: _LONGEST_TITLE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def describe_losses(compared: pd.DataFrame, objective: str, relevant_gain: float) -> str:

@@ -139,7 +139,7 @@ def describe_confusion(frame: pd.DataFrame, split: str) -> str:
     return f"On {split}, the largest confusions of {kind}: {listed(parts)}."
 
 
-def describe_matrix_difference(frame: pd.DataFrame, best: str, baseline: str, split: str = "dev") -> str:
+def describe_matrix_difference(frame: pd.DataFrame, best: str, baseline: str, split: str = "dev", runs: int = 1) -> str:
     """What the best trial repaired against its baseline, and what it broke; things first.
 
     A confusion that fell is a repair only as far as more of the class is found: pixels that moved from one wrong class
@@ -151,6 +151,7 @@ def describe_matrix_difference(frame: pd.DataFrame, best: str, baseline: str, sp
         best: What the first matrix is of: `t0004`.
         baseline: What the second is of.
         split: Name of the split.
+        runs: How many training runs each matrix is the sum of.
 
     Returns:
         Empty where nothing changed so much.
@@ -165,7 +166,8 @@ def describe_matrix_difference(frame: pd.DataFrame, best: str, baseline: str, sp
     second += _intruders(wrong.drop(index=damages.index), found)
     if not first and not second:
         return ""
-    head = f"On {split}, {best} against {baseline}, one training run each"
+    trained = "one training run each" if runs == 1 else f"{runs} training runs each, added up"
+    head = f"On {split}, {best} against {baseline}, {trained}"
     said = f"{head}: largest repairs: {'; '.join(first)}." if first else f"{head}: no repair of one point or more."
     return (
         f"{said} Largest new damage: {'; '.join(second)}." if second else f"{said} No new damage of one point or more."

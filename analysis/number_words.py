@@ -1,4 +1,4 @@
-"""Numbers and lists as the report's sentences have them."""
+"""Numbers, names and lists as the report has them."""
 
 import math
 from collections.abc import Sequence
@@ -48,6 +48,18 @@ def counted(number: int, noun: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name that fits, its middle left out where it is too long: names differ at their ends.
+
+    Args:
+        name: Of a class, an image, a scene, a loss.
+        longest: Characters of the result at most, at least 3.
+    """
+    if len(name) <= longest:
+        return name
+    return f"{name[: longest // 2]}\N{HORIZONTAL ELLIPSIS}{name[len(name) - (longest - longest // 2 - 1) :]}"
 
 
 def objects_of(class_name: str) -> str:

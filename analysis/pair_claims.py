@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.claims import Claim, Configuration, Verdict, compare
+from analysis.claims import Claim, Configuration, compare, vanishes_when_adjusted
 from analysis.compared_pair import Pair
 from analysis.confirmation import OBJECT_KINDS
 from analysis.scene_scores import STUFF_MIOU
@@ -33,13 +33,8 @@ class PairClaims:
     adjusted: dict[str, Claim]
 
     def moved_only_the_operating_point(self, metric: str) -> bool:
-        """Whether a gain is supported as it is, and no longer when both sides are adjusted."""
-        adjusted = self.adjusted.get(metric)
-        return (
-            self.plain[metric].verdict is Verdict.SUPPORTED
-            and adjusted is not None
-            and (adjusted.verdict is not Verdict.SUPPORTED)
-        )
+        """Whether a gain `vanishes_when_adjusted`."""
+        return metric in self.adjusted and vanishes_when_adjusted(self.plain[metric], self.adjusted[metric])
 
 
 def claim_metrics(pair: Pair, *, lead_only: bool = False) -> list[str]:
@@ -102,7 +97,7 @@ def claims_frame(judged: Iterable[PairClaims]) -> pd.DataFrame:
 
 _COLUMNS: Final = (
     *(field.name for field in fields(Claim) if field.name not in ("seeds", "verdict", "why")),
-    "adjusted", "seeds_candidate", "seeds_reference", "verdict", "why", "run_ids_candidate", "run_ids_reference",
+    "adjusted", "seeds_candidate", "seeds_reference", "verdict", "why", "candidate_run_ids", "reference_run_ids",
 )  # fmt: skip
 
 
@@ -114,6 +109,6 @@ def _row(found: Claim, pair: Pair, adjusted: bool) -> dict[str, object]:
         "seeds_candidate": seeds[0],
         "seeds_reference": seeds[1],
         "verdict": found.verdict.value,
-        "run_ids_candidate": ";".join(pair.candidate.run_ids),
-        "run_ids_reference": ";".join(pair.reference.run_ids),
+        "candidate_run_ids": ";".join(pair.candidate.run_ids),
+        "reference_run_ids": ";".join(pair.reference.run_ids),
     }

@@ -76,7 +76,8 @@ def why_no_interval(networks: Sequence[SceneCounts], metric: Metric) -> str | No
     scenes, total = scenes_that_count(networks, metric), len(networks[0].names)
     if scenes < MIN_SCENES:
         rest = "" if scenes == total else f" {total} scenes were evaluated, but the others tell nothing of it."
-        return f"It takes {MIN_SCENES} scenes that have what {metric.name} measures; {scenes} do.{rest}"
+        have = "1 does" if scenes == 1 else f"{scenes} do"
+        return f"It takes {MIN_SCENES} scenes that have what {metric.name} measures; {have}.{rest}"
     if np.isnan(leave_one_out_scores(networks, metric)).any():
         return f"It takes {metric.name} in more than one scene; without one of them it is undefined for a network."
     return None

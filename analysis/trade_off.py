@@ -2,17 +2,14 @@
 
 The front is of full-length trials alone, as the leaderboard's is: one that was stopped early has few false alarms,
 because it does not find anything yet. For the same reason a trial that finds nothing at all is on no front.
-
-Shapes: N points, K values of each.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from analysis.configuration_words import loss_title
 from analysis.loss_trials import ending_of
@@ -20,6 +17,7 @@ from analysis.number_words import counted, listed, short, signed
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from analysis.scene_scores import SplitCounts, scene_metric
 from trainable.image_counts import ImageCounts
+from trainable.pareto_front import non_dominated
 
 TRADED: Final = ("thing_recall", "thing_precision", "thing_miss_rate", "thing_false_alarms_per_image")
 
@@ -32,29 +30,6 @@ _FOUND: Final = 0.01
 
 _FEWEST: Final = 3
 """Of two trials nothing can be said that the figure does not show."""
-
-
-def non_dominated(values: ArrayLike, higher_is_better: Sequence[bool]) -> NDArray[np.bool_]:
-    """Find the points that no other beats in one value without losing in another; equal points share their lot.
-
-    Args:
-        values: Finite, (N, K).
-        higher_is_better: Of each value, (K,).
-
-    Returns:
-        bool (N,).
-
-    Raises:
-        ValueError: A value is not finite, or there is not one direction for each.
-    """
-    points = np.asarray(values, dtype=np.float64).reshape(-1, len(higher_is_better))
-    if not np.isfinite(points).all():
-        raise ValueError("a front needs finite values; got NaN or an infinity. Leave out points that lack a value.")
-    gains = np.where(np.asarray(higher_is_better), points, -points)
-    # [i, j]: whether point j beats point i.
-    no_worse = (gains[None, :, :] >= gains[:, None, :]).all(axis=2)
-    better = (gains[None, :, :] > gains[:, None, :]).any(axis=2)
-    return np.asarray(~np.any(no_worse & better, axis=1))
 
 
 def tabulate_trade_off(search: RecordedSearch) -> pd.DataFrame:
@@ -73,8 +48,8 @@ def tabulate_trade_off(search: RecordedSearch) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=TRADE_OFF_COLUMNS)
     full = frame["ending"] == "full"
     recall, miss_rate = frame["thing_recall"], frame["thing_miss_rate"]
-    frame["pixel_front"] = _front(frame[TRADED[0]], frame[TRADED[1]], full & (recall > 0), (True, True))
-    frame["object_front"] = _front(frame[TRADED[2]], frame[TRADED[3]], full & (miss_rate < 1), (False, False))
+    frame["pixel_front"] = _front(frame[[*TRADED[:2]]], full & (recall > 0))
+    frame["object_front"] = _front(-frame[[*TRADED[2:]]], full & (miss_rate < 1))
     return frame
 
 
@@ -96,13 +71,11 @@ def _row(trial: RecordedTrial, search: RecordedSearch, counts: ImageCounts) -> d
     }
 
 
-def _front(
-    one: "pd.Series[float]", other: "pd.Series[float]", eligible: "pd.Series[bool]", directions: tuple[bool, bool]
-) -> NDArray[np.bool_]:
+def _front(gains: pd.DataFrame, eligible: "pd.Series[bool]") -> NDArray[np.bool_]:
     """Which rows are on the front of the eligible ones that have both values."""
-    rows = np.flatnonzero(eligible & one.notna() & other.notna())
-    on_front = np.zeros(len(one), dtype=np.bool_)
-    on_front[rows] = non_dominated(np.column_stack([one, other])[rows], directions)
+    rows = np.flatnonzero(eligible & gains.notna().all(axis=1))
+    on_front = np.zeros(len(gains), dtype=np.bool_)
+    on_front[rows] = non_dominated(gains.to_numpy(dtype=np.float64)[rows])
     return on_front
 
 

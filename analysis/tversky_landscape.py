@@ -20,7 +20,7 @@ from analysis.number_words import short, trimmed
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from trainable.loss_parameters import LOSS_DEFAULTS
 
-REFERENCE_POINTS: Final = {"Dice": (0.5, 0.5), "IoU": (1.0, 1.0), "seed study": (0.7, 0.3)}
+REFERENCE_POINTS: Final = {"Dice": (0.5, 0.5), "IoU": (1.0, 1.0), "Tversky baseline": (0.7, 0.3)}
 """Alpha and beta of losses that are used without any search; gamma is 1."""
 
 COLUMNS: Final = [

@@ -144,11 +144,12 @@ def trial_config(loss: dict[str, Any]) -> dict[str, Any]:
 
 def counts(kind: Any, images: int, recall: float, generator: np.random.Generator, **more: float) -> Any:
     """Counts of a network that finds about this share of everything."""
-    pixels = np.where([entry.thing for entry in CLASSES], 3_000, 150_000) * generator.integers(0, 3, (images, 12))
+    truth = np.random.default_rng(images)  # of a split: the same for all of its networks, or none could be compared
+    pixels = np.where([entry.thing for entry in CLASSES], 3_000, 150_000) * truth.integers(0, 3, (images, 12))
     found = generator.binomial(pixels, recall)
     wrong = generator.binomial(pixels, (1 - recall) / 2)
     objects = np.zeros((images, 12, 8, 3), dtype=np.int64)
-    objects[:, 1:8, 2:6, 0] = generator.integers(0, 4, (images, 7, 4))
+    objects[:, 1:8, 2:6, 0] = truth.integers(0, 4, (images, 7, 4))
     objects[..., 1] = generator.binomial(objects[..., 0], 1 - recall)
     objects[:, 1:8, 2:4, 2] = generator.poisson(0.3, (images, 7, 2))
     adjusted = {} if kind is ImageCounts else {"adjusted_counts": np.stack([found, pixels - found, wrong], axis=2)}

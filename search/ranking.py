@@ -1,14 +1,10 @@
 """What is better than what: the ranking by the first objective, and the front of the best trade-offs of several."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from trainable.objectives import is_minimised
 from trainable.trial_record import TrialSnapshot
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 UNSOUND: Final = ("failed", "diverged")
 """States of trials that are not ranked."""
@@ -80,25 +76,15 @@ def pareto_front(trials: Iterable[TrialSnapshot], objectives: Sequence[str]) -> 
 
 
 def non_dominated(rows: Sequence[Sequence[float]], objectives: Sequence[str]) -> list[bool]:
-    """For each row whether no other is at least as good everywhere and better somewhere; equal rows share their lot.
+    """For each row whether it is on the front; see `trainable.pareto_front.non_dominated`.
 
     Args:
-        rows: Values of each objective.
+        rows: Finite values of each objective.
         objectives: Their names, which say what is better.
     """
-    import numpy as np  # here, because a search says its first line before the heavy imports
+    # Here, because a search says its first line before numpy, a heavy import, is there.
+    from trainable.pareto_front import non_dominated as on_front
 
-    if not rows:
-        return []
-    gains_NK = np.array(rows, dtype=float) * [-1.0 if is_minimised(name) else 1.0 for name in objectives]
-    # Best first: a row can only be dominated by one before it, and then also by one that is itself on the front.
-    front: list[int] = []
-    for row in np.lexsort(gains_NK.T[::-1])[::-1].tolist():
-        if not _is_dominated(gains_NK[row], gains_NK[front]):
-            front.append(row)
-    chosen = set(front)
-    return [row in chosen for row in range(len(rows))]
-
-
-def _is_dominated(gains_K: "NDArray[np.float64]", others_FK: "NDArray[np.float64]") -> bool:
-    return bool(((others_FK >= gains_K).all(axis=1) & (others_FK > gains_K).any(axis=1)).any())
+    signs = [-1.0 if is_minimised(name) else 1.0 for name in objectives]
+    gains_NK = [[sign * value for sign, value in zip(signs, row, strict=True)] for row in rows]
+    return on_front(gains_NK).tolist() if gains_NK else []

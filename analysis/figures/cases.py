@@ -16,6 +16,7 @@ from analysis.cases import Box
 from analysis.figures.canvas import WIDTH, new_figure
 from analysis.figures.overlay import name_classes, overlay
 from analysis.figures.palette import Palette
+from analysis.number_words import shortened
 from trainable.image_set import IGNORED, LabelClass
 
 _SHOWN_SIDE: Final = 720
@@ -201,15 +202,3 @@ def _outline(axes: Axes, box: Box, margin: float, style: str | tuple[int, tuple[
     frame = Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=1.0, linestyle=style)
     frame.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="black")])
     axes.add_patch(frame)
-
-
-def shortened(text: str, longest: int) -> str:
-    """The text, its middle left out where it is too long: ids and names differ at their ends.
-
-    Args:
-        text: Any.
-        longest: Characters of the result at most.
-    """
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest // 2]}…{text[len(text) - (longest - longest // 2 - 1) :]}"

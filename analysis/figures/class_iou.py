@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.canvas import new_figure
-from analysis.figures.matrices import shortened
-from analysis.number_words import short
+from analysis.figures.matrices import LONGEST_NAME
+from analysis.number_words import short, shortened
 from analysis.share_words import percent
 
 _SMALL: Final = 8
@@ -49,7 +49,8 @@ def draw_class_iou(frame: pd.DataFrame, left_out: str = "") -> Figure:
 
 def _name_classes(axes: Axes, classes: pd.DataFrame) -> None:
     labels = [
-        shortened(row["class"]) + ("" if np.isnan(row["pixel_share"]) else f"  {percent(row['pixel_share'])}")
+        shortened(row["class"], LONGEST_NAME)
+        + ("" if np.isnan(row["pixel_share"]) else f"  {percent(row['pixel_share'])}")
         for row in classes.to_dict("records")
     ]
     axes.set_yticks(range(len(labels)), labels)

@@ -10,11 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.figures.canvas import new_figure
+from analysis.number_words import shortened
 
 _OVER: Final = "#0072B2"
 _UNDER: Final = "#b8b8b8"
 _DARK: Final = "#333333"
 _SMALL: Final = 7.5
+_LONGEST_NAME: Final = 34
 
 
 def draw_importance(frame: pd.DataFrame, titles: dict[str, str]) -> Figure:
@@ -41,13 +43,9 @@ def _draw_group(axes: Axes, group: pd.DataFrame) -> None:
     axes.barh(rows, value, height=0.62, color=[_OVER if each > noise else _UNDER for each in value])
     axes.hlines(rows, group["low"], group["high"], color=_DARK, lw=1.4, zorder=3)
     axes.axvline(noise, color="#D55E00", lw=1.3, ls="--", zorder=2)
-    axes.set_yticks(rows, [_shortened(name) for name in group["parameter"]], fontsize=8)
+    axes.set_yticks(rows, [shortened(name, _LONGEST_NAME) for name in group["parameter"]], fontsize=8)
     axes.set(xlim=(0, 1), ylim=(len(group) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 34 else f"{name[:16]}\N{HORIZONTAL ELLIPSIS}{name[-17:]}"
 
 
 def _explain(figure: Figure) -> None:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.canvas import new_figure
 from analysis.figures.palette import loss_colors
+from analysis.number_words import shortened
 
 _SMALL: Final = 7.5
 """Points, of texts that stand close."""
@@ -122,12 +123,8 @@ def _rows_of(frame: pd.DataFrame) -> list[tuple[str | None, str]]:
     rows: list[tuple[str | None, str]] = []
     for thing, heading in ((True, "things"), (False, "stuff")):
         names = frame.loc[frame["thing"] == thing, "class"].drop_duplicates().tolist()
-        rows += [(None, heading), *((name, _shortened(name)) for name in names)] if names else []
+        rows += [(None, heading), *((name, shortened(name, _LONGEST_NAME)) for name in names)] if names else []
     return rows
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _name_rows(axes: Axes, classes: Sequence[tuple[str | None, str]]) -> None:

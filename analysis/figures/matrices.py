@@ -13,22 +13,18 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from analysis.figures.canvas import new_figure
+from analysis.number_words import shortened
 
 Floats = NDArray[np.float64]
 
 MANY_CLASSES: Final = 15
 """With more classes than this, values below one percent are not printed."""
 
-_LONGEST_NAME: Final = 20
+LONGEST_NAME: Final = 20
+"""Characters of a class beside a figure."""
+
 _LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722])
 _SMALL: Final = 8
-
-
-def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A class name that fits beside a figure; its end is kept, as numbered names differ there."""
-    if len(name) <= longest:
-        return name
-    return f"{name[: longest - 7]}\N{HORIZONTAL ELLIPSIS}{name[-6:]}"
 
 
 def draw_confusion(frame: pd.DataFrame) -> Figure:
@@ -122,7 +118,7 @@ def _outline_diagonal(axes: Axes, count: int) -> None:
 
 def _name_classes(axes: Axes, rows: pd.DataFrame) -> None:
     """Names on both axes, bold for things, and the true pixels of each row at the right."""
-    names = [shortened(name) for name in rows["true"]]
+    names = [shortened(name, LONGEST_NAME) for name in rows["true"]]
     size = _SMALL if len(names) <= MANY_CLASSES else 7
     longest = max(map(len, names))
     turned = len(names) * longest > 70

@@ -12,8 +12,9 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib_sankey import sankey
 
 from analysis.figures.canvas import new_figure
-from analysis.figures.matrices import shortened
+from analysis.figures.matrices import LONGEST_NAME
 from analysis.figures.palette import Color
+from analysis.number_words import shortened
 from analysis.share_words import percent
 
 _OTHERS_COLOR: Final = "#b5b5b5"
@@ -117,7 +118,7 @@ def _label_nodes(
     total = int(pixels.sum())
     for (name, count), center, place in zip(pixels.items(), centers, spread(centers, label_height), strict=True):
         axes.plot([edge, edge + sign * 0.03], [center, place], color="#999999", lw=0.5, clip_on=False)
-        text = f"{shortened(str(name))}  {percent(count / total)}"
+        text = f"{shortened(str(name), LONGEST_NAME)}  {percent(count / total)}"
         axes.text(edge + sign * 0.04, place, text, fontsize=_SIZE, ha="right" if sign < 0 else "left", va="center")
 
 

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.canvas import new_figure
 from analysis.figures.palette import loss_colors
 from analysis.figures.trade_off import loss_markers, widen
+from analysis.number_words import shortened
 
 _SMALL: Final = 7.5
 _TALLEST: Final = 10.0
@@ -91,14 +92,8 @@ def _divide(axes: Axes, rows: int) -> None:
 
 def _name_rows(axes: Axes, groups: Sequence[pd.DataFrame]) -> None:
     firsts = [rows.iloc[0] for rows in groups]
-    labels = [f"{_shortened(str(first['group']))} ({first['objects']})" for first in firsts]
+    labels = [f"{shortened(str(first['group']), _LONGEST_NAME)} ({first['objects']})" for first in firsts]
     axes.set_yticks(range(len(groups)), labels, fontsize=8)
-
-
-def _shortened(name: str) -> str:
-    """Shortened in the middle: names often differ at their ends."""
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
 
 
 def _explain(figure: Figure, names: Mapping[str, str], note: str) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.canvas import WIDTH, new_figure
 from analysis.gain_words import metric_title
-from analysis.number_words import signed
+from analysis.number_words import shortened, signed
 
 MOST_ROWS: Final = 30
 """Scenes up to here have a row each; of more, the worst and the best do, and all are points of a strip below."""
@@ -189,20 +190,15 @@ def _widen(axes: Axes) -> None:
     """Zero in sight, with room for the points at the ends."""
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.01), max(high, 0.01))
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # small differences have long numbers
     axes.grid(axis="x")
 
 
 def _name_rows(axes: Axes, rows: RowChoice) -> None:
     """Scenes' names, the first at the top; the gap says how many scenes it stands for."""
-    names = [f"... {rows.hidden} more ..." if scene is None else shortened(scene) for scene in rows.scenes]
+    names = [
+        f"... {rows.hidden} more ..." if scene is None else shortened(scene, _LONGEST_NAME) for scene in rows.scenes
+    ]
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_ylabel("scene")
-
-
-def shortened(name: str) -> str:
-    """A name of at most 22 characters, the middle left out."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = (_LONGEST_NAME - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.canvas import new_figure
+from analysis.number_words import trimmed
 
 _SMALL: Final = 7.5
 """Points, of texts that stand close."""
@@ -72,20 +73,31 @@ def _draw_plane(
     _draw_lines(axes, end)
     for name, (alpha, beta) in references.items():
         axes.plot(alpha, beta, "+", color="black", ms=13, mew=0.8, zorder=1)
-        label = f"{name} ({_short(alpha)}, {_short(beta)})"
-        _write(axes, label, (alpha, beta), below=True)
+        label = f"{name} ({trimmed(alpha)}, {trimmed(beta)})"
+        _write(axes, label, (alpha, beta), below=True, align=_free_side(label, (alpha, beta), scored, end))
     _draw_points(axes, scored, ("alpha", "beta"), "objective", "viridis", shade)
     axes.plot(diverged["alpha"], diverged["beta"], "x", color="black", ms=5.5)
     axes.set_xlabel("alpha (weight of false negatives)")
     axes.set_ylabel("beta (weight of false positives)")
 
 
-def _write(axes: Axes, text: str, place: tuple[float, float], *, below: bool) -> None:
+def _free_side(text: str, place: tuple[float, float], scored: pd.DataFrame, end: float) -> str:
+    """How to align a word below its mark so that no point hides it; centred where all sides have points."""
+    alpha, beta = place
+    width, margin = 0.016 * end * len(text), 0.015 * end  # of small type, and of half a point
+    beside = scored.loc[scored["beta"].between(beta - 0.095 * end, beta - 0.022 * end), "alpha"]
+    for align, left in (("center", alpha - width / 2), ("right", alpha - width), ("left", alpha)):
+        if not beside.between(left - margin, left + width + margin).any():
+            return align
+    return "center"
+
+
+def _write(axes: Axes, text: str, place: tuple[float, float], *, below: bool, align: str = "center") -> None:
     """A word beside a point, on white so that it is read over lines; what stands below does not hide other points."""
     offset, edge, layer = (-9, "top", 1) if below else (6, "bottom", 4)
     ground = {"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.85}
     axes.annotate(
-        text, place, (0, offset), textcoords="offset points", ha="center", va=edge, fontsize=6.5, zorder=layer,
+        text, place, (0, offset), textcoords="offset points", ha=align, va=edge, fontsize=6.5, zorder=layer,
         bbox=ground,
     )  # fmt: skip
 
@@ -157,7 +169,3 @@ def _entries(scored: pd.DataFrame, diverged: pd.DataFrame, max_epochs: int) -> S
         for there, marker, label, style in known
         if there
     ]
-
-
-def _short(value: float) -> str:
-    return f"{value:g}".removeprefix("0")

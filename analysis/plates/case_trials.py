@@ -8,15 +8,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.cases import are_found, around, image_ious, image_mious, object_box
+from analysis.cases import around, image_ious, image_mious, object_box
 from analysis.configuration_words import configuration_words
-from analysis.figures.cases import Case, Panel, shortened
-from analysis.number_words import counted, objects_of, short
+from analysis.figures.cases import Case, Panel
+from analysis.number_words import counted, objects_of, short, shortened
 from analysis.plates.plate import Unavailable
 from analysis.predictions import Predictor
 from analysis.recorded_search import RecordedTrial
 from trainable.config import TrialConfig
 from trainable.image_counts import ImageCounts
+from trainable.object_counts import are_found, pixel_hits
 from trainable.objects import Objects
 from trainable.trial_data import TrialData
 
@@ -127,7 +128,7 @@ class CaseTrials:
         """
         predictions = self._predictor.labels(row), self._baseline_predictor.labels(row)
         objects = self._image_set.cache.objects(self._image_set.splits.dev[row])
-        by_best, by_baseline = (are_found(labels, objects) for labels in predictions)
+        by_best, by_baseline = (are_found(pixel_hits(labels, objects), objects) for labels in predictions)
         differ = (by_best & ~by_baseline) if found else (by_baseline & ~by_best)
         least = TrialConfig.model_validate(self.best.config).evaluation.min_object_pixels
         chosen = np.flatnonzero(differ & (objects.sizes >= least)).tolist()

@@ -33,41 +33,50 @@ from trainable.image_set import LabelClass
 Counts = NDArray[np.int64]
 
 
-def confusion_plate(trial: RecordedTrial, classes: Sequence[LabelClass], runs: Sequence[RecordedTrial] = ()) -> Plate:
-    """A trial's confusion matrix on dev; of a confirmed one, the sum of its runs' on val.
+def confusion_plate(trial: RecordedTrial, classes: Sequence[LabelClass]) -> Plate:
+    """A trial's confusion matrix on dev.
 
     Args:
         trial: Any.
         classes: Of the image set, in label order.
-        runs: The runs that confirm it, or none for dev.
 
     Raises:
         Unavailable: There is no matrix, or nobody knows its classes.
     """
-    matrix_CC, split = _measured(trial, classes, runs)
-    frame = _with_runs(tabulate_confusion(matrix_CC, classes), runs or [trial], trial.trial_id)
+    matrix_CC = _checked(trial, trial.matrix, classes)
+    frame = _with_runs(tabulate_confusion(matrix_CC, classes), [trial], trial.trial_id)
     empty = _empty_rows(frame)
     printed = "; values below 1 % are not printed" if len(classes) > MANY_CLASSES else ""
-    summed = f", added up over {counted(len(runs), 'run')} of fresh seeds" if runs else ""
     return Plate(
-        key=f"confusion_{split}_{trial.trial_id}" if runs else f"confusion_{trial.trial_id}",
-        title=f"Confusion matrix of {trial.trial_id} on {split}",
-        shows=f"What the true pixels of each class (rows) are predicted as (columns) by {_about(trial)} on {split}"
-        f"{summed}, in percent of the row, so that the diagonal is each class's recall{printed}{_hatched(empty)}.",
-        says=describe_confusion(frame, split),
-        alt=_alt_confusion(frame, split),
+        key=f"confusion_{trial.trial_id}",
+        title=f"Confusion matrix of {trial.trial_id} on dev",
+        shows=f"What the true pixels of each class (rows) are predicted as (columns) by {_about(trial)} on dev, "
+        f"in percent of the row, so that the diagonal is each class's recall{printed}{_hatched(empty)}.",
+        says=describe_confusion(frame, "dev"),
+        alt=_alt_confusion(frame),
         table=frame,
         draw=lambda _: draw_confusion(frame),
     )
 
 
-def matrix_difference_plate(best: RecordedTrial, baseline: RecordedTrial, classes: Sequence[LabelClass]) -> Plate:
-    """What a trial's confusion matrix on dev has more and less than its baseline's.
+def matrix_difference_plate(
+    best: RecordedTrial,
+    baseline: RecordedTrial,
+    classes: Sequence[LabelClass],
+    runs: Sequence[RecordedTrial] = (),
+    baseline_runs: Sequence[RecordedTrial] = (),
+) -> Plate:
+    """What a trial's confusion matrix has more and less than its baseline's.
+
+    Of confirmed ones that is on val, the runs of each added up; as many of each as the other has, so that both sums are
+    of the same pixels.
 
     Args:
         best: What may be better.
         baseline: What it is compared with.
         classes: Of the image set, in label order.
+        runs: The runs that confirm the best, or none for dev.
+        baseline_runs: Likewise of the baseline.
 
     Raises:
         Unavailable: The two are one, or their matrices are equal or of other images, or one is missing.
@@ -76,68 +85,67 @@ def matrix_difference_plate(best: RecordedTrial, baseline: RecordedTrial, classe
         raise Unavailable(
             f"No difference of two confusion matrices: the best trial, {best.trial_id}, is the baseline itself."
         )
-    matrix_CC, split = _measured(best, classes)
-    other_CC, _ = _measured(baseline, classes)
+    number = min(len(runs), len(baseline_runs))
+    split = "val" if number else "dev"
+    matrix_CC, other_CC = _added_up(best, runs[:number], classes), _added_up(baseline, baseline_runs[:number], classes)
     _check_comparable(best, baseline, matrix_CC, other_CC)
-    frame = _with_pair(tabulate_matrix_difference(matrix_CC, other_CC, classes), best, baseline)
+    frame = _with_runs(tabulate_matrix_difference(matrix_CC, other_CC, classes), runs[:number] or [best], best.trial_id)
+    other_ids = ";".join(run.run_id for run in baseline_runs[:number] or [baseline])
+    frame = frame.assign(baseline_run_id=other_ids, baseline_trial_id=baseline.trial_id)
+    trained = f"{_runs_words(runs, baseline_runs)}, added up" if number else _epochs(best, baseline)
     label = f"percentage points of the true class's pixels, {best.trial_id} less {baseline.trial_id}"
     least = "; changes below 1 point are not printed" if len(classes) > MANY_CLASSES else ""
     return Plate(
         key="matrix_difference",
-        title=f"What {best.trial_id} changed against {baseline.trial_id}",
-        shows=f"The row-normalised confusion matrix on dev of {_about(best)}, less that of {_about(baseline)} "
-        f"({_epochs(best, baseline)}), in percentage points: on the outlined diagonal more (purple) is better, "
+        title=f"What {best.trial_id} changed against {baseline.trial_id} on {split}",
+        shows=f"The row-normalised confusion matrix on {split} of {_about(best)}, less that of {_about(baseline)} "
+        f"({trained}), in percentage points: on the outlined diagonal more (purple) is better, "
         f"elsewhere less (orange) is{least}{_hatched(_empty_rows(frame))}.",
-        says=describe_matrix_difference(frame, best.trial_id, baseline.trial_id, split),
-        alt=_alt_difference(frame, best, baseline),
+        says=describe_matrix_difference(frame, best.trial_id, baseline.trial_id, split, max(number, 1)),
+        alt=_alt_difference(frame, best, baseline, split),
         table=frame,
         draw=lambda _: draw_matrix_difference(frame, label),
     )
 
 
-def misclassified_plate(
-    trial: RecordedTrial, classes: Sequence[LabelClass], runs: Sequence[RecordedTrial] = ()
-) -> Plate:
-    """Where a trial's misclassified pixels go.
+def misclassified_plate(trial: RecordedTrial, classes: Sequence[LabelClass]) -> Plate:
+    """Where a trial's misclassified pixels on dev go.
 
     Args:
         trial: Any.
         classes: Of the image set, in label order.
-        runs: The runs that confirm it, for the sum of what they did on val; or none for dev.
 
     Raises:
         Unavailable: There is no matrix, or nobody knows its classes, or no pixel is misclassified.
     """
-    matrix_CC, split = _measured(trial, classes, runs)
-    frame = _with_runs(tabulate_misclassified(matrix_CC, classes), runs or [trial], trial.trial_id)
+    matrix_CC = _checked(trial, trial.matrix, classes)
+    frame = _with_runs(tabulate_misclassified(matrix_CC, classes), [trial], trial.trial_id)
     if frame.empty:
         raise Unavailable(
-            f"No misclassified pixels of {trial.trial_id}: all of the {int(matrix_CC.sum()):,} on {split} are right."
+            f"No misclassified pixels of {trial.trial_id}: all of the {int(matrix_CC.sum()):,} on dev are right."
         )
     panels = {_panel_title(panel, rows): grouped_flows(rows) for panel, rows in frame.groupby("panel", sort=False)}
     things = np.array([entry.thing for entry in classes], dtype=bool)
-    summed = f", added up over {counted(len(runs), 'run')} of fresh seeds" if runs else ""
     return Plate(
-        key=f"misclassified_{split}_{trial.trial_id}" if runs else f"misclassified_{trial.trial_id}",
-        title=f"Misclassified pixels of {trial.trial_id} on {split}",
+        key=f"misclassified_{trial.trial_id}",
+        title=f"Misclassified pixels of {trial.trial_id} on dev",
         shows=f"Bands lead from the true class (left) to the class that was predicted instead (right) by "
-        f"{_about(trial)} on {split}{summed}; they are as thick as they have pixels, the correct ones are left out, "
+        f"{_about(trial)} on dev; they are as thick as they have pixels, the correct ones are left out, "
         f"{_thing_words(frame, things)}{_other_words(frame)}.",
-        says=describe_misclassified(frame, matrix_CC, things, split),
-        alt=_alt_misclassified(frame, split),
+        says=describe_misclassified(frame, matrix_CC, things, "dev"),
+        alt=_alt_misclassified(frame),
         table=frame,
         draw=lambda palette: draw_misclassified(panels, _colors(palette, classes)),
         shows_classes=True,
     )
 
 
-def _measured(
-    trial: RecordedTrial, classes: Sequence[LabelClass], runs: Sequence[RecordedTrial] = ()
-) -> tuple[Counts, str]:
-    """The matrix, added up over the runs if there are any, and the split."""
+def _added_up(trial: RecordedTrial, runs: Sequence[RecordedTrial], classes: Sequence[LabelClass]) -> Counts:
+    """The matrix on val, added up over the runs; without any, that of the trial on dev."""
     if not runs:
-        return _checked(trial, trial.matrix, classes), "dev"
-    return np.sum([_checked(run, run.held_out_matrix, classes) for run in runs], axis=0), "val"
+        return _checked(trial, trial.matrix, classes)
+    total_CC: Counts = np.sum([_checked(run, run.held_out_matrix, classes) for run in runs], axis=0)
+    return total_CC
 
 
 def _checked(trial: RecordedTrial, matrix_CC: Counts | None, classes: Sequence[LabelClass]) -> Counts:
@@ -161,7 +169,7 @@ def _check_comparable(best: RecordedTrial, baseline: RecordedTrial, one_CC: Coun
     if not same_truth(one_CC, other_CC):
         raise Unavailable(
             f"No difference of two confusion matrices: {best.trial_id} and {baseline.trial_id} were measured on other "
-            "pixels. Compare trials of one search, on one dev split."
+            "pixels. Compare trials of one search, on one split."
         )
     if (one_CC == other_CC).all():
         raise Unavailable(
@@ -178,16 +186,17 @@ def _epochs(best: RecordedTrial, baseline: RecordedTrial) -> str:
     return ", ".join(f"{t.trial_id}: epoch {t.best_epoch} of its {t.epochs}, {t.state}" for t in (best, baseline))
 
 
+def _runs_words(runs: Sequence[RecordedTrial], baseline_runs: Sequence[RecordedTrial]) -> str:
+    """`3 runs of each from fresh seeds`; the first ones where one side has more."""
+    words = counted(min(len(runs), len(baseline_runs)), "run")
+    return f"{'' if len(runs) == len(baseline_runs) else 'the first '}{words} of each from fresh seeds"
+
+
 def _with_runs(frame: pd.DataFrame, runs: Sequence[RecordedTrial], trial_id: str) -> pd.DataFrame:
     """Columns that say which runs the counts are of; more than one where they were added up."""
     frame.insert(0, "run_id", ";".join(run.run_id for run in runs))
     frame.insert(1, "trial_id", trial_id)
     return frame
-
-
-def _with_pair(frame: pd.DataFrame, best: RecordedTrial, baseline: RecordedTrial) -> pd.DataFrame:
-    frame = _with_runs(frame, [best], best.trial_id)
-    return frame.assign(baseline_run_id=baseline.run_id, baseline_trial_id=baseline.trial_id)
 
 
 def _empty_rows(frame: pd.DataFrame) -> list[str]:
@@ -199,23 +208,24 @@ def _hatched(empty: Sequence[str]) -> str:
     return f"; hatched rows have no true pixels: {listed(empty)}" if empty else ""
 
 
-def _alt_confusion(frame: pd.DataFrame, split: str) -> str:
+def _alt_confusion(frame: pd.DataFrame) -> str:
     found = frame[(frame["true"] == frame["predicted"]) & (frame["true_pixels"] > 0)]
     numbers = ", ".join(f"{name} {percent(share)}" for name, share in zip(found["true"], found["share"], strict=True))
     return (
-        f"Heat map, true classes as rows, predicted classes as columns, on {split}. Recall on the diagonal: {numbers}. "
-        f"{describe_confusion(frame, split)}"
+        f"Heat map, true classes as rows, predicted classes as columns, on dev. Recall on the diagonal: {numbers}. "
+        f"{describe_confusion(frame, 'dev')}"
     ).strip()
 
 
-def _alt_difference(frame: pd.DataFrame, best: RecordedTrial, baseline: RecordedTrial) -> str:
+def _alt_difference(frame: pd.DataFrame, best: RecordedTrial, baseline: RecordedTrial, split: str) -> str:
     found = frame[(frame["true"] == frame["predicted"]) & (frame["true_pixels"] > 0)]
     numbers = ", ".join(
         f"{name} {100 * change:+.1f}" for name, change in zip(found["true"], found["difference"], strict=True)
     )
     return (
-        f"Heat map of the change of a confusion matrix from {baseline.trial_id} to {best.trial_id}, true classes as "
-        f"rows, predicted classes as columns. Change of recall on the diagonal, in percentage points: {numbers}."
+        f"Heat map of the change of a confusion matrix on {split} from {baseline.trial_id} to {best.trial_id}, true "
+        "classes as rows, predicted classes as columns. Change of recall on the diagonal, in percentage points: "
+        f"{numbers}."
     )
 
 
@@ -234,14 +244,14 @@ def _other_words(frame: pd.DataFrame) -> str:
     return f"; classes with less than {LEAST_SHARE:.0%} of a side are drawn together as other" if grouped.any() else ""
 
 
-def _alt_misclassified(frame: pd.DataFrame, split: str) -> str:
+def _alt_misclassified(frame: pd.DataFrame) -> str:
     parts = []
     for panel, rows in frame.groupby("panel", sort=False):
         top = rows.nlargest(5, "pixels").to_dict("records")
         flows = ", ".join(f"{r['true']} to {r['predicted']} {r['pixels']:,} ({percent(r['share'])})" for r in top)
         parts.append(f"{str(panel).capitalize()}, largest flows in pixels: {flows}.")
     diagrams = "Sankey diagram" if len(parts) == 1 else "Two Sankey diagrams"
-    return f"{diagrams} of misclassified pixels on {split}, from true to predicted class. {' '.join(parts)}"
+    return f"{diagrams} of misclassified pixels on dev, from true to predicted class. {' '.join(parts)}"
 
 
 def _colors(palette: Palette, classes: Sequence[LabelClass]) -> dict[str, tuple[float, float, float]]:

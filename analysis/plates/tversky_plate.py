@@ -95,7 +95,7 @@ def _alt(drawn: pd.DataFrame, title: str) -> str:
     return (
         f"Two scatter plots of {counted(len(drawn), 'trial')} ({endings}): beta over alpha coloured by {title}, and "
         f"{title} over gamma coloured by alpha / (alpha + beta). Highest {title} {_point(best)}; lowest "
-        f"{_point(worst)}. Dice (.5, .5), IoU (1, 1) and the seed study's Tversky loss (.7, .3) are marked on the left."
+        f"{_point(worst)}. Dice (.5, .5), IoU (1, 1) and the Tversky baseline (.7, .3) are marked on the left."
     )
 
 

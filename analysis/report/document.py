@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from analysis.plates.plate import Plate
 from analysis.statement import PaperTable, Statement
 
@@ -45,6 +47,8 @@ class Document:
         title: `aeroscapes: 60 trials`.
         facts: What was searched, on what, when and where: label and value.
         statements: The verdict, the most important first; empty for a report of a data set alone.
+        claims: Every number of the statements with its interval and the ids of the runs that it comes from; None where
+            nothing is claimed.
         notes: What else a reader must know before quoting any of it: cautions, what is missing.
         command: A command that would tell more (`aerosweep confirm ...`), or None.
         command_why: What it would tell.
@@ -56,6 +60,7 @@ class Document:
     title: str
     facts: Sequence[tuple[str, str]]
     statements: Sequence[Statement] = ()
+    claims: pd.DataFrame | None = None
     notes: Sequence[str] = ()
     command: str | None = None
     command_why: str = ""

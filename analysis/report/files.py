@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, get_args
 
+import pandas as pd
+
 from analysis.plates.plate import Plate
 from analysis.report.document import Document, MissingPlate
 from analysis.report.gather import failure
@@ -20,7 +22,7 @@ Progress = Callable[[int, int], None]
 def write_report(
     document: Document, folder: Path, image_format: ImageFormat = "png", on_progress: Progress | None = None
 ) -> Path:
-    """Write `report.html`, `figures/`, and `table.csv` and `table.tex` where the document has a table.
+    """Write `report.html`, `figures/`, `claims.csv` where something is claimed, and `table.csv` and `table.tex`.
 
     Every figure is `figures/<key>.<format>` with its numbers in `figures/<key>.csv`; one with class colours is also
     `figures/<key>_safe.<format>` in colours that the colour-blind can tell apart. Figures are drawn one at a time. One
@@ -45,8 +47,12 @@ def write_report(
     written = WrittenFiles(folder)
     drawn = _draw_all(document, written, image_format, on_progress or (lambda *_: None))
     places = [[next(drawn) for _ in section.plates] for section in document.sections]
-    table_csv = _write_table(document, written)
-    written.write(PAGE, utf8(render_page(document, places, table_csv)))
+    claims_csv = _write_numbers("claims.csv", document.claims, written)
+    table_csv = None
+    if document.table is not None:
+        table_csv = _write_numbers("table.csv", document.table.numbers, written)
+        written.write("table.tex", utf8(document.table.latex))
+    written.write(PAGE, utf8(render_page(document, places, claims_csv=claims_csv, table_csv=table_csv)))
     written.remove_the_rest()
     return folder / PAGE
 
@@ -76,7 +82,7 @@ def _draw_one(plate: Plate, written: WrittenFiles, image_format: ImageFormat) ->
         return rendered
     for name, data in rendered.files.values():
         written.write(f"figures/{name}", data)
-    paths = {kind: f"figures/{name}" for kind, (name, _) in rendered.files.items()}
+    csv, csv_bytes = rendered.files["csv"]
     return PageFigure(
         key=plate.key,
         title=plate.title,
@@ -84,17 +90,15 @@ def _draw_one(plate: Plate, written: WrittenFiles, image_format: ImageFormat) ->
         says=plate.says,
         alt=plate.alt,
         images=rendered.images,
-        csv=paths.pop("csv"),
-        csv_bytes=rendered.files["csv"][1],
-        files=paths,
+        csv=f"figures/{csv}",
+        csv_bytes=csv_bytes,
     )
 
 
-def _write_table(document: Document, written: WrittenFiles) -> bytes | None:
-    """The numbers behind the document's table, which are written with its LaTeX; None where it has none."""
-    if document.table is None:
+def _write_numbers(name: str, numbers: pd.DataFrame | None, written: WrittenFiles) -> bytes | None:
+    """Write a table as CSV beside the page; None where there is none."""
+    if numbers is None:
         return None
-    numbers = table_bytes(document.table.numbers)
-    written.write("table.csv", numbers)
-    written.write("table.tex", utf8(document.table.latex))
-    return numbers
+    data = table_bytes(numbers)
+    written.write(name, data)
+    return data

@@ -17,7 +17,7 @@ from analysis.report.document import Document, MissingPlate
 from analysis.report.raster import EmbeddedImage
 
 LARGEST_EMBEDDED_CSV: Final = 100_000
-"""Bytes; of a larger one the page has a link to the file only."""
+"""Bytes; of a larger one the page names the file only."""
 
 _NUMBER: Final = re.compile(r"[-+\u2212\u00b1]?\.?\d.*|[-\u2013\u2014]?")
 
@@ -33,8 +33,7 @@ class PageFigure:
         says: What these data say; may be empty.
         alt: Text alternative of its images.
         images: By the name of the palette.
-        files: Paths of its figure files from the page's folder, by the name of the palette.
-        csv: Path of its numbers.
+        csv: Path of its numbers from the page's folder.
         csv_bytes: The numbers.
     """
 
@@ -44,7 +43,6 @@ class PageFigure:
     says: str
     alt: str
     images: Mapping[str, EmbeddedImage]
-    files: Mapping[str, str]
     csv: str
     csv_bytes: bytes
 
@@ -53,13 +51,20 @@ Place = PageFigure | MissingPlate
 """A figure, or what stands in its place."""
 
 
-def render_page(document: Document, places: Sequence[Sequence[Place]], table_csv: bytes | None = None) -> str:
+def render_page(
+    document: Document,
+    places: Sequence[Sequence[Place]],
+    *,
+    claims_csv: bytes | None = None,
+    table_csv: bytes | None = None,
+) -> str:
     """The report's page.
 
     Args:
         document: What it says.
         places: The figures of each of the document's sections.
-        table_csv: The numbers behind the document's table, as CSV.
+        claims_csv: The document's claims, as CSV.
+        table_csv: The numbers behind the document's table, likewise.
     """
     style, script = _resource("report.css"), _resource("report.js")
     figures = [place for section in places for place in section if isinstance(place, PageFigure)]
@@ -69,6 +74,7 @@ def render_page(document: Document, places: Sequence[Sequence[Place]], table_csv
         has_palettes=any(len(figure.images) > 1 for figure in figures),
         verdicts=[verdict for verdict in Verdict if any(s.verdict is verdict for s in document.statements)],
         table=None if document.table is None else _table_rows(document.table.cells),
+        claims_csv=claims_csv,
         table_csv=table_csv,
         style=Markup(style),
         script=Markup(script),

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
-from analysis.compared_pair import compared_pair
+from analysis.compared_pair import Pair, compared_pair
 from analysis.compared_side import NothingToCompare
 from analysis.configuration_words import configuration_words
+from analysis.gain_words import metric_title
 from analysis.method import method_paragraph
 from analysis.number_words import counted
 from analysis.paper_table import paper_table
@@ -50,6 +51,7 @@ def compose_search_report(
         title=f"{search.name}: {counted(len(search.trials), 'trial')}",
         facts=_facts(search, data),
         statements=found.statements,
+        claims=None if found.claims.empty else found.claims,
         notes=[*found.notes, *search.problems, *_cautions(search)],
         command=command,
         command_why=why,
@@ -112,10 +114,18 @@ def _pair_plates(search: RecordedSearch, data: TrialData | None, why_no_data: st
         ]
     best, reference = pair.candidate.trial, pair.reference.trial
     return [
-        ("What was repaired, what was broken", lambda: matrix_difference_plate(best, reference, search.classes)),
+        ("What was repaired, what was broken", lambda: _difference_plate(search, pair)),
         *scene_plates(search),
         *case_plates(best, reference, data, why_no_data),
     ]
+
+
+def _difference_plate(search: RecordedSearch, pair: Pair) -> Plate:
+    """On the split that the pair is judged by: of runs that confirm it, else of the trials themselves."""
+    found = {run.run_id: run for run in search.runs}
+    sides = (pair.candidate, pair.reference)
+    runs = [[found[run_id] for run_id in side.run_ids] if pair.split == "val" else [] for side in sides]
+    return matrix_difference_plate(sides[0].trial, sides[1].trial, search.classes, *runs)
 
 
 def _unavailable(why: str) -> Plate:
@@ -136,7 +146,7 @@ def _facts(search: RecordedSearch, data: TrialData | None) -> list[tuple[str, st
     facts = [
         ("Search", f"{search.name}, {search.state}"),
         ("Trials", f"{len(search.trials)} of {search.budget} ({ended or 'none'}), {search.max_epochs} epochs at most"),
-        ("Objective", f"{', '.join(search.objectives)} on dev"),
+        ("Objective", f"{', '.join(map(metric_title, search.objectives))} on dev"),
         ("Images", _images(search, data)),
         ("Begun", _when(search.started_ms)),
         ("MLflow", f"{search.where}, run {search.run_id}"),

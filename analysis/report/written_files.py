@@ -13,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 MANIFEST: Final = "manifest.json"
 
-_OURS: Final = re.compile(r"report\.html|table\.(csv|tex)|figures/[A-Za-z0-9][A-Za-z0-9_-]*\.(png|svg|pdf|csv)")
+_OURS: Final = re.compile(
+    r"report\.html|claims\.csv|table\.(csv|tex)|figures/[A-Za-z0-9][A-Za-z0-9_-]*\.(png|svg|pdf|csv)"
+)
 """All names that a report writes; nothing else is ever removed, whatever a manifest says."""
 
 

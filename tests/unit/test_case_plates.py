@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from analysis.cases import Box
 from analysis.figures.canvas import WIDTH, styled
-from analysis.figures.cases import Case, Panel, color_panel, draw_cases, shortened, shown_classes
+from analysis.figures.cases import Case, Panel, color_panel, draw_cases, shown_classes
 from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
 from analysis.plates import case_trials
 from analysis.plates.case_plates import case_plates
@@ -445,8 +445,3 @@ def test_the_legend_has_the_classes_that_are_shown():
     labels = np.array([[2, 2], [0, IGNORED]], dtype=np.uint8)
     case = Case("x", np.zeros((2, 2, 3), np.uint8), (Panel("image", None), Panel("truth", labels)))
     assert shown_classes([case], len(classes)) == [0, 2]
-
-
-def test_long_names_lose_their_middle():
-    assert shortened("a" * 10, 10) == "a" * 10
-    assert shortened("sequence_0001_frame_0077", 11) == "seque…_0077"

@@ -9,7 +9,6 @@ import pytest
 from analysis.case_tables import describe_difference, describe_images, tabulate_cases
 from analysis.cases import (
     Box,
-    are_found,
     around,
     best_images,
     finding_images,
@@ -20,7 +19,7 @@ from analysis.cases import (
     worst_images,
 )
 from trainable.image_counts import ImageCounts
-from trainable.object_counts import count_objects
+from trainable.object_counts import are_found, count_objects, pixel_hits
 from trainable.objects import find_objects
 
 NAMES = ("road", "person", "bike")
@@ -148,7 +147,7 @@ def test_found_objects_are_those_that_are_not_counted_as_missed_and_the_bound_ho
         prediction = np.where(generator.random(truth.shape) < share, truth, generator.choice(3, truth.shape))
         prediction = prediction.astype(np.uint8)
         sized.append(count_objects(prediction, truth, objects, THINGS, 7, 3))
-        found.append(are_found(prediction, objects) & (objects.sizes >= 7))
+        found.append(are_found(pixel_hits(prediction, objects), objects) & (objects.sizes >= 7))
         large = objects.sizes >= 7
         for label in THINGS:
             assert (large & ~found[-1] & (objects.labels == label)).sum() == sized[-1][label, :, 1].sum()
@@ -165,10 +164,11 @@ def test_an_object_is_found_at_half_of_its_pixels():
     objects = find_objects(truth, THINGS)
     prediction = np.zeros_like(truth)
     prediction[1, 2:3] = 1
-    assert are_found(prediction, objects).tolist() == [False]
+    assert are_found(pixel_hits(prediction, objects), objects).tolist() == [False]
     prediction[1, 2:4] = 1
-    assert are_found(prediction, objects).tolist() == [True]
-    assert are_found(prediction, find_objects(np.zeros_like(truth), THINGS)).tolist() == []
+    assert are_found(pixel_hits(prediction, objects), objects).tolist() == [True]
+    nothing = find_objects(np.zeros_like(truth), THINGS)
+    assert are_found(pixel_hits(prediction, nothing), nothing).tolist() == []
 
 
 def test_the_box_of_an_object_is_the_rectangle_around_its_pixels():

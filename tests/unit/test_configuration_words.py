@@ -6,7 +6,7 @@ import pytest
 
 from analysis.configuration_words import architecture_title, configuration_words, loss_words, other_differences
 from analysis.gain_words import alarms_words, found_words, metric_title, says_no_difference
-from analysis.number_words import counted, interval, listed, objects_of, sentence, short, signed, trimmed
+from analysis.number_words import counted, interval, listed, objects_of, sentence, short, shortened, signed, trimmed
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,12 @@ def test_numbers():
     assert interval(0.041, 0.125) == "[+.041, +.125]"
     assert interval(math.nan, 0.1) == "[no interval]"
     assert [trimmed(v) for v in (0.62, 1.1, 2.0, 0.001, 10.0)] == [".62", "1.1", "2", "0", "10"]
+
+
+def test_long_names_lose_their_middle():
+    assert shortened("a" * 10, 10) == "a" * 10
+    assert shortened("sequence_0001_frame_0077", 11) == "seque…_0077"
+    assert shortened("sequence_0001_frame_0077", 10) == "seque…0077"
 
 
 def test_lists_and_plurals():

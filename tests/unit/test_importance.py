@@ -125,6 +125,7 @@ def test_words_truths_and_numbers_are_all_assessed_and_optuna_is_left_as_it_was(
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
     assert set(found["parameter"]) == {"loss.alpha", "optimizer.learning_rate", "data.flip", "model.architecture"}
     assert found["importance"].between(0, 1).all()
+    assert set(found["run_ids"]) == {";".join(frame["run_id"])}
 
 
 def test_too_few_trials_equal_objectives_and_a_single_parameter_have_no_importances():
@@ -139,7 +140,7 @@ def test_too_few_trials_equal_objectives_and_a_single_parameter_have_no_importan
 
 
 def rows(*values, group=""):
-    return [[group, "tversky", name, 30, 4, value, low, high, 0.3] for name, value, low, high in values]
+    return [[group, "tversky", name, 30, 4, value, low, high, 0.3, "r1;r2"] for name, value, low, high in values]
 
 
 def test_one_that_clears_all_others_is_said_to_matter_most():

@@ -30,13 +30,21 @@ TRIALS = [
 
 
 def test_effort_and_expected_best_are_by_loss():
-    frame = effort_by_loss(TRIALS).set_index("group")
+    frame = effort_by_loss(TRIALS).set_index("loss")
     assert list(frame.index) == ["focal", "dice", "iou"]
     assert frame["trials"].to_dict() == {"dice": 3, "focal": 1, "iou": 1}
     assert frame["pruned"].to_dict() == {"dice": 1, "focal": 0, "iou": 0}
     assert frame["hours"].to_dict() == pytest.approx({"dice": 6.0, "focal": 4.0, "iou": 2.0})
     assert frame["best"].to_dict() == pytest.approx({"dice": 0.6, "focal": 0.5, "iou": 0.0})
+    assert frame["n_equal"].tolist() == [1, 1, 1]
     assert frame["expected_best"].to_dict() == pytest.approx({"dice": 0.4, "focal": 0.5, "iou": 0.0})
+
+
+def test_a_loss_whose_trials_all_failed_has_its_hours_and_no_score():
+    frame = effort_by_loss([trial(0, "iou", 0.9, "failed"), trial(1, "dice", 0.4)]).set_index("loss")
+    assert list(frame.index) == ["dice", "iou"]
+    assert frame.loc["iou", ["trials", "hours"]].tolist() == [0, 2.0]
+    assert frame.loc["iou", ["best", "expected_best"]].isna().all()
 
 
 def test_the_table_says_n_and_the_effort():

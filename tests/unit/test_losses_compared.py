@@ -6,15 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.expected_best import chances_of_best, expected_at_best, tabulate_expected
 from analysis.loss_trials import ending_of, shortest_length, tabulate_trials
 from analysis.losses_compared import (
-    chances_of_best,
     compare_classes,
     compare_losses,
-    expected_at_best,
     find_dropped,
     tabulate_endings,
-    tabulate_expected,
     tabulate_points,
 )
 from analysis.losses_described import describe_dropped, describe_losses, loss_titles
@@ -298,5 +296,5 @@ class TestSaid:
             "mine.losses:Poly": "Poly",
             "a.b:Twin": "a.b:Twin",
             "a.c:Twin": "a.c:Twin",
-            "m:" + "Long" * 9: "LongLongLongLongLongLon\N{HORIZONTAL ELLIPSIS}",
+            "m:" + "Long" * 9: "LongLongLong\N{HORIZONTAL ELLIPSIS}ongLongLong",
         }

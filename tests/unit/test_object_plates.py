@@ -211,6 +211,6 @@ def test_many_classes_of_long_names_are_drawn_apart(made_trial, made_search):
     labels = figure.axes[0].get_yticklabels()
     assert len(labels) == 26
     assert not overlaps(labels)
-    assert labels[25].get_text() == "a very long\N{HORIZONTAL ELLIPSIS}ss number 24 (72)"
+    assert labels[25].get_text() == "a very long \N{HORIZONTAL ELLIPSIS}s number 24 (72)"
     assert len({label.get_text() for label in labels}) == 26
     assert figure.get_size_inches()[1] <= 10

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from analysis.claims import Verdict
 from analysis.figures.canvas import new_figure
 from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
 from analysis.plates.plate import Plate, Unavailable
@@ -18,7 +19,7 @@ from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.files import write_report
 from analysis.report.raster import LARGE, embedded_image, with_palette
 from analysis.report.rendered import check_keys, table_bytes, utf8
-from analysis.statement import PaperTable
+from analysis.statement import PaperTable, Statement
 from trainable.image_set import LabelClass
 from trainable.storage import StorageError
 
@@ -88,6 +89,13 @@ class TestWhatIsWritten:
         assert names(tmp_path) == ["manifest.json", "report.html", "table.csv", "table.tex"]
         assert (tmp_path / "table.tex").read_text() == "\\toprule\n"
         assert (tmp_path / "table.csv").read_text() == "class,share,run_id\nroad,0.75,a1\nperson,0.001,b2\n"
+
+    def test_the_claims_are_a_file_beside_the_page_as_long_as_there_are_some(self, tmp_path):
+        page = write_report(document(claims=TABLE, statements=[Statement("Claim.", Verdict.SUPPORTED)]), tmp_path)
+        assert (tmp_path / "claims.csv").read_text() == "class,share,run_id\nroad,0.75,a1\nperson,0.001,b2\n"
+        assert 'download="claims.csv"' in page.read_text()
+        write_report(document(), tmp_path)
+        assert names(tmp_path) == ["manifest.json", "report.html"]
 
     @pytest.mark.parametrize("image_format", ["png", "svg", "pdf"])
     def test_the_same_document_makes_the_same_files(self, tmp_path, image_format):

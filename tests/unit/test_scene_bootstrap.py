@@ -122,6 +122,7 @@ def test_one_seed_has_an_interval_and_no_spread():
 @pytest.mark.parametrize(
     ("recalls", "pixels", "message"),
     [
+        ([0.5], [100], "It takes 5 scenes that have what iou/car measures; 1 does."),
         ([0.5, 0.6, 0.7, 0.8], [100] * 4, "It takes 5 scenes that have what iou/car measures; 4 do."),
         (
             [0.5] * 9,

@@ -8,10 +8,12 @@ from matplotlib.text import Text
 
 from analysis.figures.canvas import styled
 from analysis.figures.palette import CLASS_COLORS
-from analysis.figures.scene_gains import choose_rows, shortened
+from analysis.figures.scene_gains import choose_rows
 from analysis.plates.plate import Unavailable
 from analysis.plates.scene_plates import scene_gains_plate, scene_plates, scene_scores_plate
 from trainable.image_counts import ImageCounts
+
+CLOSE = (("cross_entropy", 0.5), ("dice", 0.52))
 
 
 def drawn(plate):
@@ -47,6 +49,15 @@ def test_scores_of_a_confirmed_search(confirmed_losses):
     assert not overlapping(panels[0])
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["candidate: Tversky (.62, .31, 1.1) on Unet (t0004)", "reference: cross entropy on Unet (t0000)"]
+
+
+def test_the_numbers_of_small_gains_do_not_overlap(made_search, made_trial):
+    trials = [made_trial(n, {"name": name}, recall=recall) for n, (name, recall) in enumerate(CLOSE)]
+    figure = drawn(scene_gains_plate(made_search(trials)))
+    labels = [label for axes in figure.axes for label in axes.get_xticklabels()]
+    boxes = [label.get_window_extent() for label in labels if label.get_text()]
+    assert len(boxes) > 4
+    assert not [pair for pair in pairwise(boxes) if pair[0].padded(4).overlaps(pair[1])]
 
 
 def test_gains_of_a_confirmed_search(confirmed_losses):
@@ -124,11 +135,6 @@ def test_rows_are_all_scenes_or_both_ends():
     cut = choose_rows([f"s{number}" for number in range(40)])
     assert (cut.hidden, len(cut.scenes), cut.scenes[11:14]) == (16, 25, ["s11", None, "s28"])
     assert cut.positions["s28"] == 13
-
-
-def test_long_names_are_cut_in_the_middle():
-    assert shortened("short") == "short"
-    assert shortened("a_very_long_scene_name_2018_part_07") == "a_very_lon…18_part_07"
 
 
 def test_the_sides_of_one_loss_have_two_colours(made_search, made_trial):

@@ -43,6 +43,7 @@ def test_a_confirmed_search_has_all_that_needs_no_images(confirmed_losses):
         "losses", "things", "pair", "search", "trial-t0004", "trial-t0009", "data",
     ]  # fmt: skip
     assert document.statements[0].verdict is not None
+    assert document.claims["reference_run_ids"].iloc[0] == "run-t0000-s1;run-t0000-s2;run-t0000-s3"
     assert document.command is None
     assert document.table is not None
     gone = missing(document)
@@ -51,12 +52,22 @@ def test_a_confirmed_search_has_all_that_needs_no_images(confirmed_losses):
     assert any("no evidence about losses" in note for note in document.notes)
 
 
+def test_the_difference_of_two_matrices_is_of_the_split_that_the_pair_is_judged_by(searched_losses, confirmed_losses):
+    for search, split in ((searched_losses, "dev"), (confirmed_losses, "val")):
+        (plate,) = [plate for plate in plates_of(compose(search)) if getattr(plate, "key", "") == "matrix_difference"]
+        assert plate.title == f"What t0004 changed against t0000 on {split}"
+    assert set(plate.table["run_id"]) == {"run-t0004-s1;run-t0004-s2;run-t0004-s3"}
+    assert set(plate.table["baseline_run_id"]) == {"run-t0000-s1;run-t0000-s2;run-t0000-s3"}
+
+
 def test_an_unconfirmed_search_names_the_command(searched_losses):
     document = compose(searched_losses)
     require_sound(document)
     assert document.command == "aerosweep confirm runs/made"
     assert all(statement.verdict is None for statement in document.statements)
+    assert document.claims is None
     facts = dict(document.facts)
+    assert facts["Objective"] == "mIoU on dev"
     assert facts["Trials"] == "12 of 12 (7 completed, 2 pruned, 1 diverged, 1 failed, 1 running), 6 epochs at most"
 
 

@@ -3,11 +3,10 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.trade_off import TRADE_OFF_COLUMNS, describe_trade_off, non_dominated, tabulate_trade_off
+from analysis.trade_off import TRADE_OFF_COLUMNS, describe_trade_off, tabulate_trade_off
 
 DICE, TVERSKY, CE = {"name": "dice"}, {"name": "tversky", "alpha": 0.7, "beta": 0.3}, {"name": "cross_entropy"}
 
@@ -22,18 +21,6 @@ def with_counts(trial, made_counts, person, objects=(6, 3, 2)):
     counts.sized_objects[0, 1, 2] = objects
     trial.source.artifacts[trial.run_id, "per_image_counts.npz"] = counts.to_bytes()
     return trial
-
-
-def test_a_front_by_hand():
-    points = [(0.8, 0.2), (0.5, 0.5), (0.5, 0.5), (0.4, 0.5), (0.2, 0.9), (0.1, 0.9)]
-    assert non_dominated(points, (True, True)).tolist() == [True, True, True, False, True, False]
-    assert non_dominated(points, (False, False)).tolist() == [True, False, False, True, False, True]
-    assert non_dominated(np.zeros((0, 2)), (True, True)).tolist() == []
-
-
-def test_a_front_of_nan_is_refused():
-    with pytest.raises(ValueError, match="finite"):
-        non_dominated([(0.1, math.nan)], (True, True))
 
 
 def test_values_are_those_of_the_counts(made_trial, made_search, made_counts):

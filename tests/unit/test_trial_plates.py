@@ -213,17 +213,6 @@ def test_confusion_of_many_classes_prints_no_small_values_and_hatches_empty_rows
     assert outside(figure) == []
 
 
-def test_confusion_of_confirmed_runs_is_added_up(confirmed_losses):
-    runs = [run for run in confirmed_losses.runs if run.confirms == "t0004"]
-    plate = confusion_plate(confirmed_losses.trial("t0004"), confirmed_losses.classes, runs)
-
-    assert plate.key == "confusion_val_t0004"
-    assert set(plate.table["run_id"]) == {"run-t0004-s1;run-t0004-s2;run-t0004-s3"}
-    assert plate.table["pixels"].sum() == 3 * 12 * 10_000
-    assert "added up over 3 runs of fresh seeds" in plate.shows
-    assert misclassified_plate(confirmed_losses.trial("t0004"), confirmed_losses.classes, runs).title.endswith("on val")
-
-
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4), dtype=np.int64), np.ones((3, 3), dtype=np.int64)])
 def test_a_matrix_that_says_nothing_is_unavailable(searched_losses, best, wrong):
     with pytest.raises(Unavailable, match="confusion matrix of t0004"):
@@ -240,6 +229,27 @@ def test_the_difference_is_centred_on_zero(searched_losses, best):
     assert (
         "person taken for road fell from 80 % to 25 % of person pixels (-396 pixels; found: 20 % to 75 %)" in plate.says
     )
+
+
+@pytest.mark.parametrize(
+    ("lost", "number", "words"),
+    [
+        (0, 3, "(3 runs of each from fresh seeds, added up)"),
+        (1, 2, "(the first 2 runs of each from fresh seeds"),
+    ],
+)
+def test_the_difference_of_confirmed_trials_adds_up_as_many_runs_of_each(confirmed_losses, lost, number, words):
+    sides = [confirmed_losses.trial(trial_id) for trial_id in ("t0004", "t0000")]
+    runs, others = ([run for run in confirmed_losses.runs if run.confirms == side.trial_id] for side in sides)
+    plate = matrix_difference_plate(*sides, confirmed_losses.classes, runs, others[: 3 - lost])
+
+    assert plate.title.endswith("on val")
+    assert words in plate.shows
+    assert plate.says.startswith(f"On val, t0004 against t0000, {number} training runs each, added up: ")
+    assert set(plate.table["run_id"]) == {";".join(f"run-t0004-s{seed}" for seed in range(1, number + 1))}
+    assert set(plate.table["baseline_run_id"]) == {";".join(f"run-t0000-s{seed}" for seed in range(1, number + 1))}
+    assert plate.table["pixels_best"].sum() == plate.table["pixels_baseline"].sum() == number * 12 * 10_000
+    assert plate.table["pixels_best"].tolist() == sum(run.held_out_matrix for run in runs[:number]).ravel().tolist()
 
 
 def test_no_difference_is_unavailable(searched_losses, best):

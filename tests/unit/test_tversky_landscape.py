@@ -173,7 +173,15 @@ class TestDrawn:
     def test_reference_points_and_the_best_are_named(self, searched_losses):
         plane = self.draw(tabulate_tversky(searched_losses)).axes[0]
         texts = [text.get_text() for text in plane.texts]
-        assert {"Dice (.5, .5)", "IoU (1, 1)", "seed study (.7, .3)", "t0004"} <= set(texts)
+        assert {"Dice (.5, .5)", "IoU (1, 1)", "Tversky baseline (.7, .3)", "t0004"} <= set(texts)
+
+    @pytest.mark.parametrize("alpha", [0.42, 0.58])
+    def test_no_point_hides_the_name_of_a_reference(self, alpha):
+        frame = points(("tversky", alpha, 0.45, 1, 0.5), ("dice", 0.5, 0.5, 1, 0.6))
+        plane = self.draw(frame).axes[0]
+        (name,) = [text for text in plane.texts if text.get_text() == "Dice (.5, .5)"]
+        point = plane.transData.transform((alpha, 0.45))
+        assert not name.get_window_extent().padded(2).contains(*point)
 
     def test_the_best_lies_on_top(self, searched_losses):
         last = self.markers(self.draw(tabulate_tversky(searched_losses)).axes[0])[-1]

@@ -70,7 +70,7 @@ def test_claims_are_those_of_the_sides_with_their_runs(confirmed_losses):
     value = interval_of_mean(pair.candidate.networks, pair.candidate.metric("thing_miou")).value
     assert row["value_candidate"] == pytest.approx(value, abs=1e-12)
     assert row["difference"] == pytest.approx(row["value_candidate"] - row["value_reference"], abs=1e-12)
-    assert row["run_ids_candidate"] == "run-t0004-s1;run-t0004-s2;run-t0004-s3"
+    assert row["candidate_run_ids"] == "run-t0004-s1;run-t0004-s2;run-t0004-s3"
     assert (row["seeds_candidate"], row["seeds_reference"]) == (3, 3)
     assert set(claims.loc[claims["adjusted"], "metric"]) == {
         "iou/person", "iou/bike", "stuff_miou", "miou", "thing_miou"
@@ -209,7 +209,7 @@ def test_dev_is_said_to_be_dev(searched_losses):
     assert pair.text.endswith("not confirmed: one training run a trial, ranked on the split that it was tuned on.")
     assert {best.verdict, pair.verdict} == {None}
     assert found.claims.empty
-    assert "run_ids_candidate" in found.claims
+    assert "candidate_run_ids" in found.claims
 
 
 def test_runs_that_have_only_begun_leave_the_search_unconfirmed(confirmed_losses):
