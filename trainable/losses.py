@@ -7,7 +7,8 @@ Every loss is called as `loss(logits_NCHW, target_NHW)` and returns a float32 sc
 - `target_NHW`: labels in [0, C) or `ignore_index`, any integer dtype.
 
 Ignored pixels add nothing anywhere; a batch of nothing else gives 0 with zero gradient. No loss makes the host wait for
-the device. Shapes: N images, C classes, H rows, W columns.
+the device, and none holds a tensor of the logits' size beside their gradient; the gradient has their dtype and layout,
+and no gradient of its own. Shapes: N images, C classes, H rows, W columns.
 
 A batch's loss is not the mean of its parts' losses, but each loss here is a function of statistics that add up over
 parts: `loss(logits, target)` is `loss.loss_from_statistics(loss.statistics(logits, target))`.
@@ -23,14 +24,14 @@ from trainable.soft_counts import (
     GammaOn,
     Labels,
     SoftCounts,
-    at_labels,
     check_shapes,
-    count_probabilities,
+    counts_from_terms,
     power,
     soft_counts,
     split_ignored,
     tversky_loss_from_counts,
 )
+from trainable.softmax_terms import softmax_terms
 
 __all__ = [
     "CompoundLoss",
@@ -88,20 +89,18 @@ class PixelLoss(nn.Module):
         self.check_number_of_weights(logits_NCHW.shape[1])
         labels = split_ignored(target_NHW, logits_NCHW.shape[1], self.ignore_index)
         with torch.autocast(logits_NCHW.device.type, enabled=False):
-            return self.statistics_from_log_p(at_labels(logits_NCHW.float().log_softmax(dim=1), labels), labels)
+            terms = softmax_terms(logits_NCHW, *labels, predicted=False)
+            return self.statistics_from_log_p(terms.true_log_p, labels)
 
     def statistics_from_log_p(self, log_p_NHW: Tensor, labels: Labels) -> Tensor:
         """Compute the statistics of log p_t, float32, differentiable by it.
 
         Args:
-            log_p_NHW: Logarithm of the probability of each pixel's label (`at_labels` of a log-softmax).
+            log_p_NHW: Logarithm of the probability of each pixel's label, anything where ignored; see `softmax_terms`.
             labels: The target, as `split_ignored` gives it.
         """
-        loss_NHW = self._pixel_losses(log_p_NHW, labels.label)
-        if labels.valid is None:
-            return torch.stack((loss_NHW.sum(), loss_NHW.new_full((), loss_NHW.numel())))
-        valid = labels.valid.sum().to(loss_NHW.dtype)
-        return torch.stack((torch.where(labels.valid, loss_NHW, 0.0).sum(), valid))
+        loss_NHW = self._pixel_losses(log_p_NHW.where(labels.valid, 0.0), labels.label)
+        return torch.stack((loss_NHW.sum(), labels.valid.sum().to(loss_NHW.dtype)))
 
     def loss_from_statistics(self, statistics: Tensor) -> Tensor:
         """Compute the loss of statistics, (2,), differentiable by them."""
@@ -339,7 +338,7 @@ class CompoundLoss(nn.Module):
     all, and compounds of Dice with another term were the most robust. The pixel term has a gradient at every pixel from
     the first step on; the region term weighs every class alike, however few its pixels are.
 
-    The terms share one log-softmax, so that a compound does not cost what both cost apart.
+    The terms share one softmax, so that a compound does not cost what both cost apart.
 
     Args:
         pixel: The term over pixels.
@@ -404,11 +403,8 @@ class CompoundLoss(nn.Module):
         self.pixel.check_number_of_weights(logits_NCHW.shape[1])
         labels = split_ignored(target_NHW, logits_NCHW.shape[1], self.pixel.ignore_index)
         with torch.autocast(logits_NCHW.device.type, enabled=False):
-            log_p_NCHW = logits_NCHW.float().log_softmax(dim=1)
-            true_log_p_NHW = at_labels(log_p_NCHW, labels)
-            pixel = self.pixel.statistics_from_log_p(true_log_p_NHW, labels)
-            # exp of the gathered values, and not a second gather: its gradient is a tensor of the logits' size.
-            return pixel, count_probabilities(log_p_NCHW.exp(), true_log_p_NHW.exp(), labels)
+            terms = softmax_terms(logits_NCHW, *labels, predicted=True)
+            return self.pixel.statistics_from_log_p(terms.true_log_p, labels), counts_from_terms(terms, labels)
 
     def extra_repr(self) -> str:
         """Show the hyperparameters."""

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from trainable.softmax_terms import SoftmaxTerms, softmax_terms
+
 GammaOn = Literal["class", "mean"]
 
 
@@ -34,11 +36,11 @@ class Labels(NamedTuple):
 
     Attributes:
         label: Labels, 0 where ignored. (N, H, W), int64.
-        valid: False where ignored; None where nothing can be. (N, H, W), bool.
+        valid: False where ignored. (N, H, W), bool.
     """
 
     label: Tensor
-    valid: Tensor | None
+    valid: Tensor
 
 
 def check_shapes(logits_NCHW: Tensor, target_NHW: Tensor) -> None:
@@ -81,10 +83,11 @@ def split_ignored(target_NHW: Tensor, num_classes: int, ignore_index: int | None
             device, and the indexing that follows fails on the device instead.
     """
     label_NHW = target_NHW.long()
-    valid_NHW = None
-    if ignore_index is not None:
+    if ignore_index is None:
+        valid_NHW = torch.ones_like(label_NHW, dtype=torch.bool)
+    else:
         valid_NHW = label_NHW != ignore_index
-        label_NHW = label_NHW.masked_fill(~valid_NHW, 0)
+        label_NHW = label_NHW.where(valid_NHW, 0)
     if label_NHW.device.type == "cpu" and label_NHW.numel() and not torch.compiler.is_compiling():
         _check_labels(label_NHW, num_classes, ignore_index)
     return Labels(label_NHW, valid_NHW)
@@ -102,8 +105,8 @@ def _check_labels(label_NHW: Tensor, num_classes: int, ignore_index: int | None)
 def soft_counts(logits_NCHW: Tensor, target_NHW: Tensor, ignore_index: int | None = None) -> SoftCounts:
     """Count a batch's pixels by their softmax probabilities, in float32, without a one-hot tensor.
 
-    With p_c the probability of class c and t the true label, over the valid pixels: TP_c sums p_c where t = c (gathered
-    at the true label), FN_c is the number of pixels of c less TP_c, and FP_c is the sum of p_c everywhere less TP_c.
+    With p_c the probability of class c and t the true label, over the valid pixels: TP_c sums p_c where t = c, FN_c is
+    the number of pixels of c less TP_c, and FP_c is the sum of p_c everywhere less TP_c.
 
     Args:
         logits_NCHW: Unnormalised scores, any floating dtype; autocast has no effect.
@@ -111,8 +114,8 @@ def soft_counts(logits_NCHW: Tensor, target_NHW: Tensor, ignore_index: int | Non
         ignore_index: Label of the pixels that add nothing; None: every pixel counts.
 
     Returns:
-        The counts, differentiable by the logits; they add up over parts of a batch. FN and FP are differences of sums:
-        right to about 1e-7 of the class's true or predicted pixels, in any batch size.
+        The counts, differentiable by the logits, once; they add up over parts of a batch. FN and FP are differences of
+        sums: right to about 1e-7 of the class's true or predicted pixels, in any batch size.
 
     Raises:
         ValueError: If a shape, a dtype or (on the CPU) a label is wrong.
@@ -120,35 +123,16 @@ def soft_counts(logits_NCHW: Tensor, target_NHW: Tensor, ignore_index: int | Non
     check_shapes(logits_NCHW, target_NHW)
     labels = split_ignored(target_NHW, logits_NCHW.shape[1], ignore_index)
     with torch.autocast(logits_NCHW.device.type, enabled=False):
-        probability_NCHW = logits_NCHW.float().softmax(dim=1)
-        return count_probabilities(probability_NCHW, at_labels(probability_NCHW, labels), labels)
+        return counts_from_terms(softmax_terms(logits_NCHW, *labels, predicted=True), labels)
 
 
-def at_labels(value_NCHW: Tensor, labels: Labels) -> Tensor:
-    """Each pixel's value in the channel of its label, (N, H, W); of channel 0 where ignored."""
-    return value_NCHW.gather(1, labels.label[:, None])[:, 0]
-
-
-def count_probabilities(probability_NCHW: Tensor, true_probability_NHW: Tensor, labels: Labels) -> SoftCounts:
-    """The second half of `soft_counts`, for whoever has the probabilities already.
-
-    Args:
-        probability_NCHW: Softmax of the logits, float32.
-        true_probability_NHW: `at_labels` of it: given apart because a caller may have it from somewhere cheaper.
-        labels: The target, as `split_ignored` gives it.
-    """
-    label_NHW, valid_NHW = labels
-    num_classes = probability_NCHW.shape[1]
-    one_NHW = torch.ones_like(true_probability_NHW)
-    if valid_NHW is not None:
-        one_NHW = valid_NHW.to(true_probability_NHW.dtype)
-        probability_NCHW = probability_NCHW * valid_NHW[:, None]
-        true_probability_NHW = true_probability_NHW * valid_NHW
-    tp = _sum_by_label(true_probability_NHW, label_NHW, num_classes)
-    pixels = _sum_by_label(one_NHW, label_NHW, num_classes)
-    predicted = probability_NCHW.sum(dim=(0, 2, 3))
+def counts_from_terms(terms: SoftmaxTerms, labels: Labels) -> SoftCounts:
+    """The second half of `soft_counts`, for whoever has the softmax's terms already."""
+    num_classes = len(terms.predicted)
+    tp = _sum_by_label(terms.true_log_p.exp(), labels.label, num_classes)
+    pixels = _sum_by_label(labels.valid.to(tp.dtype), labels.label, num_classes)
     # Rounding alone can take a difference below 0, where a later power would be NaN.
-    return SoftCounts(tp, fn=(pixels - tp).clamp(min=0), fp=(predicted - tp).clamp(min=0))
+    return SoftCounts(tp, fn=(pixels - tp).clamp(min=0), fp=(terms.predicted - tp).clamp(min=0))
 
 
 def _sum_by_label(value_NHW: Tensor, label_NHW: Tensor, num_classes: int) -> Tensor:

@@ -1,11 +1,14 @@
 """What must hold of the losses for any logits, target and parameters."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainable import softmax_terms
 from trainable.class_weights import MAX_RATIO, class_weights
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.soft_counts import soft_counts
@@ -139,6 +142,19 @@ def test_counts_of_parts_add_up_to_those_of_the_batch(batch, size):
     ]
     whole = torch.stack(soft_counts(*batch, IGNORED))
     torch.testing.assert_close(torch.stack(parts).sum(dim=0), whole, rtol=1e-5, atol=1e-5)
+
+
+@untimed
+@given(batches(), parameters, st.integers(1, 6))
+def test_the_size_of_blocks_does_not_matter(batch, parameters, rows):
+    region = TverskyLoss(ignore_index=IGNORED, **parameters)
+    for loss in (
+        region,
+        CompoundLoss(pixel=FocalLoss(gamma=1.5, ignore_index=IGNORED), region=region, region_weight=0.4),
+    ):
+        expected = value_and_gradient(loss, *batch)
+        with mock.patch.object(softmax_terms, "_rows_at_once", return_value=rows):
+            torch.testing.assert_close(value_and_gradient(loss, *batch), expected)
 
 
 @untimed

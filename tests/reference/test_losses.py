@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trainable import softmax_terms
 from trainable.class_weights import MAX_RATIO, class_weights
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.soft_counts import soft_counts, tversky_loss_from_counts
@@ -183,6 +184,18 @@ def test_value_and_gradient_match_the_definition(name, case):
     loss, naive = build(name)
     logits, target = make_batch(case)
     value, gradient = value_and_gradient(loss, logits, target)
+    assert value == pytest.approx(naive(logits, target), rel=2e-6, abs=1e-7)
+    expected = naive_gradient(lambda moved: naive(moved, target), logits)
+    np.testing.assert_allclose(gradient, expected, rtol=2e-4, atol=2e-7)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", LOSSES)
+def test_value_and_gradient_match_the_definition_in_blocks(name, memory_format, monkeypatch):
+    monkeypatch.setattr(softmax_terms, "_rows_at_once", lambda logits: 2)  # of the batch's three rows
+    loss, naive = build(name)
+    logits, target = make_batch("ignored")
+    value, gradient = value_and_gradient(loss, torch.as_tensor(logits).to(memory_format=memory_format), target)
     assert value == pytest.approx(naive(logits, target), rel=2e-6, abs=1e-7)
     expected = naive_gradient(lambda moved: naive(moved, target), logits)
     np.testing.assert_allclose(gradient, expected, rtol=2e-4, atol=2e-7)

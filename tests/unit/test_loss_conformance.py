@@ -7,7 +7,10 @@ import pickle
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from trainable import softmax_terms
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 IGNORED = 255
@@ -148,6 +151,78 @@ def test_memory_layout_does_not_matter(loss, logits, target):
     torch.testing.assert_close(loss(logits, strided_target), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_gradient_has_the_logits_layout(loss, logits, target, dtype, memory_format):
+    leaf = logits.to(dtype, memory_format=memory_format).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(leaf, target), leaf)  # backward() would copy it into the leaf's layout
+    assert gradient.stride() == leaf.stride()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_bfloat16_logits_need_no_float32_copy(loss, logits, target, memory_format):
+    logits = logits.bfloat16().to(memory_format=memory_format)
+    assert torch.equal(loss(logits, target), loss(logits.float(), target))
+    assert torch.equal(gradient_of(loss, logits, target), gradient_of(loss, logits.float(), target).bfloat16())
+
+
+class LargeTensors(TorchDispatchMode):
+    """Records the dtypes of the tensors that are allocated in it with room for `size` elements or more."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.dtypes = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        result = operator(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage().data_ptr() for tensor in tensors_in((args, kwargs))}
+        for tensor in tensors_in(result):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in given and storage.nbytes() >= self.size * tensor.itemsize:
+                self.dtypes.append(tensor.dtype)
+        return result
+
+
+def tensors_in(tree):
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_of_the_logits_size_only_the_gradient_is_allocated(loss, logits, target, dtype, memory_format, monkeypatch):
+    monkeypatch.setattr(softmax_terms, "_rows_at_once", lambda logits: 2)
+    leaf = logits.to(dtype, memory_format=memory_format).requires_grad_()
+    with LargeTensors(leaf.numel()) as large:
+        value = loss(leaf, target)
+        assert large.dtypes == []
+        value.backward()
+    assert large.dtypes == [dtype]
+
+
+def test_a_second_derivative_is_refused(loss, logits, target):
+    leaf = logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(leaf, target), leaf, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_again(loss, logits, target):
+    leaf = logits.requires_grad_()
+    value = loss(leaf, target)
+    first, again = (torch.autograd.grad(value, leaf, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 6, 8), (2, 4, 0, 8), (2, 4, 6, 0)])
+def test_a_batch_without_pixels_is_zero(loss, shape):
+    logits = torch.zeros(shape)
+    n, _, height, width = shape
+    target = torch.zeros(n, height, width).long()
+    assert loss(logits, target).item() == 0
+    assert gradient_of(loss, logits, target).shape == shape
+
+
 def test_autocast_changes_nothing(loss, logits, target):
     expected = loss(logits.bfloat16(), target)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -166,7 +241,7 @@ def test_arguments_are_left_as_they_were(loss, logits, target):
 def test_the_host_never_waits_for_the_device(loss):
     # Fake tensors have a device and no values: whatever would fetch one raises.
     with FakeTensorMode(allow_non_fake_inputs=True):
-        logits = torch.randn(2, 4, 6, 8, device="cuda")
+        logits = torch.randn(2, 4, 6, 8, device="cuda", requires_grad=True)
         value = loss.to("cuda")(logits, torch.zeros(2, 6, 8, dtype=torch.uint8, device="cuda"))
         assert value.device.type == "cuda"
         assert value.shape == ()
