@@ -16,11 +16,10 @@ def best_labels(logits_NCHW: Tensor) -> Tensor:
 
 
 def row_blocks(logits_NCHW: Tensor) -> Iterator[Tensor]:
-    """The logits in parts, from the first row to the last, each contiguous."""
+    """The logits in parts, from the first row to the last."""
     n, classes, _, width = logits_NCHW.shape
     limit = _BLOCK.get(logits_NCHW.device.type, _BLOCK["cuda"])
-    parts = torch.split(logits_NCHW, max(1, limit // (n * classes * width)), dim=2)
-    return (part.contiguous() for part in parts)
+    return iter(torch.split(logits_NCHW, max(1, limit // (n * classes * width)), dim=2))
 
 
 def first_best(scores: Tensor, dim: int) -> Tensor:
@@ -31,8 +30,10 @@ def first_best(scores: Tensor, dim: int) -> Tensor:
     if scores.is_cuda:
         return scores.max(dim=dim).indices.to(torch.uint8)
     # Whole vectors are compared, place by place; argmax takes 12 times as long and max 2 times.
-    best, places = scores.amax(dim), scores.shape[dim]
-    rank = torch.ones(best.shape, dtype=torch.uint8)
-    for place, at_place in enumerate(scores.unbind(dim)):
-        torch.maximum(rank, (at_place == best).view(torch.uint8) * (places - place), out=rank)
-    return places - rank
+    best, last = scores.amax(dim), scores.shape[dim] - 1
+    passed = torch.zeros(best.shape, dtype=torch.bool)
+    first = torch.full(best.shape, last, dtype=torch.uint8)
+    for at_place in scores.unbind(dim)[:-1]:
+        passed |= at_place == best
+        first -= passed.view(torch.uint8)
+    return first

@@ -9,7 +9,7 @@ Shapes: N images, C classes, H rows, W columns. In a confusion matrix rows are t
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,27 +19,8 @@ from torch import Tensor
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-
-def confusion_matrix(
-    prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None = None
-) -> Tensor:
-    """Count the pixels of each pair of true and predicted label.
-
-    Args:
-        prediction_NHW: Predicted labels in [0, num_classes), any integer dtype.
-        target_NHW: True labels in [0, num_classes) or `ignore_index`, any integer dtype.
-        num_classes: C.
-        ignore_index: True label of the pixels that are not counted; None: every pixel is.
-
-    Returns:
-        (C, C), int64, rows true and columns predicted, on the device of the predictions.
-
-    Raises:
-        ValueError: If a shape, a dtype or a label is wrong.
-    """
-    cell_NHW = _cells(prediction_NHW, target_NHW, num_classes, ignore_index)
-    counts = torch.bincount(cell_NHW.flatten(), minlength=num_classes**2 + 1)
-    return counts[:-1].view(num_classes, num_classes)
+_BYTES: Final = 256
+"""How many values a byte has."""
 
 
 def confusion_matrices(
@@ -59,10 +40,74 @@ def confusion_matrices(
     Raises:
         ValueError: If a shape, a dtype or a label is wrong.
     """
-    cell_NHW = _cells(prediction_NHW, target_NHW, num_classes, ignore_index)
-    n, cells = cell_NHW.shape[0], num_classes**2 + 1
-    offset_N11 = cells * torch.arange(n, device=cell_NHW.device).view(n, 1, 1)
-    counts = torch.bincount((cell_NHW + offset_N11).flatten(), minlength=n * cells).view(n, cells)
+    _check_shapes(prediction_NHW, target_NHW)
+    prediction_NHW, label_NHW = _computable(prediction_NHW), _computable(target_NHW)
+    if len(label_NHW) == 1 and label_NHW.numel() > 0 and num_classes < 128:
+        matrix = _count_bytes(_as_bytes(prediction_NHW), _as_bytes(label_NHW), num_classes, ignore_index)
+        if matrix is not None:
+            return matrix
+    ignored_NHW = _ignored(label_NHW, ignore_index)
+    if ignored_NHW is not None:
+        label_NHW = label_NHW.masked_fill(ignored_NHW, 0)
+    _check_labels(prediction_NHW, label_NHW, num_classes, ignore_index)
+    return _count(prediction_NHW, label_NHW, ignored_NHW, num_classes)
+
+
+def _computable(labels_NHW: Tensor) -> Tensor:
+    """The labels as they are, but in a type that torch computes with."""
+    return labels_NHW.long() if labels_NHW.dtype in (torch.uint16, torch.uint32, torch.uint64) else labels_NHW
+
+
+def _as_bytes(labels_NHW: Tensor) -> Tensor | None:
+    """The labels as uint8, None where they do not fit."""
+    if labels_NHW.dtype == torch.uint8:
+        return labels_NHW
+    low, high = torch.stack(labels_NHW.aminmax()).tolist()
+    return labels_NHW.to(torch.uint8) if low >= 0 and high < _BYTES else None
+
+
+def _count_bytes(
+    prediction_1HW: Tensor | None, target_1HW: Tensor | None, num_classes: int, ignore_index: int | None
+) -> Tensor | None:
+    """As `confusion_matrices`, of one image and fewer than 128 classes, and None where a label is out of range.
+
+    What is true and predicted is counted as it is, for any byte that a true label can be; what was out of range is seen
+    in the counts. Neighbours, which mostly are equal, count in tables of their own: a counter is not ready to be read
+    right after it was written.
+    """
+    if prediction_1HW is None or target_1HW is None or int(prediction_1HW.max()) >= num_classes:
+        return None
+    cells = _BYTES * num_classes
+    tables = min(8, 2**15 // cells)
+    cell_1HW = torch.add(prediction_1HW.to(torch.int16), target_1HW, alpha=num_classes)
+    table_W = torch.arange(cell_1HW.shape[2], device=cell_1HW.device) % tables
+    cell_1HW += (table_W * cells).to(torch.int16)
+    counts = torch.bincount(cell_1HW.flatten(), minlength=tables * cells)
+    matrix = counts.view(tables, _BYTES, num_classes).sum(dim=0)
+    if ignore_index is not None and 0 <= ignore_index < _BYTES:
+        matrix[ignore_index] = 0
+    return None if matrix[num_classes:].any() else matrix[None, :num_classes]
+
+
+def _ignored(label_NHW: Tensor, ignore_index: int | None) -> Tensor | None:
+    """Which pixels are not counted; None where none can be."""
+    limits = torch.iinfo(label_NHW.dtype)
+    if ignore_index is None or not limits.min <= ignore_index <= limits.max:
+        return None  # torch would compare with what is left of the number in the labels' type
+    return label_NHW == ignore_index
+
+
+def _count(prediction_NHW: Tensor, label_NHW: Tensor, ignored_NHW: Tensor | None, num_classes: int) -> Tensor:
+    """As `confusion_matrices`, of labels in range; ignored pixels are counted in a cell after the last of an image."""
+    n, cells = len(label_NHW), num_classes**2 + 1
+    # Bytes are what counting costs: 16 bits hold the cells of an image of up to 180 classes.
+    dtype = torch.int16 if n * cells < 2**15 else torch.int64
+    cell_NHW = label_NHW.to(dtype, copy=True).mul_(num_classes).add_(prediction_NHW)
+    if ignored_NHW is not None:
+        cell_NHW.masked_fill_(ignored_NHW, num_classes**2)
+    if n > 1:
+        cell_NHW += cells * torch.arange(n, dtype=dtype, device=cell_NHW.device).view(n, 1, 1)
+    counts = torch.bincount(cell_NHW.flatten(), minlength=n * cells).view(n, cells)
     return counts[:, :-1].view(n, num_classes, num_classes)
 
 
@@ -70,19 +115,6 @@ def outcome_counts(matrix_NCC: Tensor) -> Tensor:
     """True positives, false negatives and false positives of each class, (N, C, 3), from matrices, (N, C, C)."""
     tp = matrix_NCC.diagonal(dim1=1, dim2=2)
     return torch.stack([tp, matrix_NCC.sum(dim=2) - tp, matrix_NCC.sum(dim=1) - tp], dim=2)
-
-
-def _cells(prediction_NHW: Tensor, target_NHW: Tensor, num_classes: int, ignore_index: int | None) -> Tensor:
-    """Number each pixel's cell of the matrix, row by row; ignored pixels get the number after the last."""
-    _check_shapes(prediction_NHW, target_NHW)
-    prediction_NHW, label_NHW = prediction_NHW.long(), target_NHW.long()
-    if ignore_index is None:
-        _check_labels(prediction_NHW, label_NHW, num_classes, ignore_index)
-        return label_NHW * num_classes + prediction_NHW
-    ignored_NHW = label_NHW == ignore_index
-    label_NHW = label_NHW.masked_fill(ignored_NHW, 0)
-    _check_labels(prediction_NHW, label_NHW, num_classes, ignore_index)
-    return (label_NHW * num_classes + prediction_NHW).masked_fill_(ignored_NHW, num_classes**2)
 
 
 def _check_shapes(prediction_NHW: Tensor, target_NHW: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Evaluation of a network on a split at native resolution: counts on the device, padding never scored.
 
-Beside the network's own needs it holds the logits of one forward pass; for the logit adjustment a block of their rows
-(4 MiB of logits on a CPU, 256 MiB on a GPU) a few times over; the labels of one image, a byte a pixel; and the counts,
+Beside the network's own needs it holds, however large an image is: the logits of one forward pass; for the logit
+adjustment a block of their rows (4 MiB of logits on a CPU, 256 MiB on a GPU) a few times over; for the objects what a
+band of 2 million pixels takes. What grows are the labels of one image, a byte a pixel, and the counts,
 8 * (taus + 1) * classes^2 bytes an image.
 """
 
@@ -21,7 +22,7 @@ from trainable.image_set import IGNORED
 from trainable.logit_adjustment import LogitAdjustment
 from trainable.object_counts import ObjectCounter
 from trainable.prediction import view_logits
-from trainable.views import views
+from trainable.views import View, views
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +106,41 @@ def evaluate(
     objects = ObjectCounter(cache, indices, scoring.thing_labels, scoring.min_object_pixels)
     losses: list[torch.Tensor] = []
     scored: list[torch.Tensor] = []
+    predicted: _Predicted | None = None
     for view in views(cache.shapes[list(indices)]):
         logits, target = view_logits(model, cache, [indices[position] for position in view.positions], view, compute)
         labels = best_labels(logits)
+        if predicted is not None:
+            predicted.count(objects)  # while a GPU computes this view
+        predicted = _Predicted(view, labels)
         matrices = confusion_matrices(labels, target, classes, IGNORED)
         where = torch.tensor(view.positions, device=compute.device)
         per_image.index_add_(0, where, matrices)
         adjusted.index_add_(1, where, adjustment.confusion(logits, labels, target, matrices))
-        losses.append(criterion(logits, target))
-        scored.append((target != IGNORED).sum())
-        objects.add(view, labels.cpu().numpy())
+        losses.append(criterion(logits, target.long()))
+        scored.append(matrices.sum())
+    if predicted is not None:
+        predicted.count(objects)
     return Evaluation(per_image.cpu().numpy(), _mean(losses, scored), objects.counts, adjusted.cpu().numpy())
+
+
+class _Predicted:
+    """Labels of a view on their way from the device.
+
+    Args:
+        view: Which.
+        labels_NHW: uint8, of its scored part.
+    """
+
+    def __init__(self, view: View, labels_NHW: torch.Tensor) -> None:
+        self._view = view
+        self._labels_NHW = labels_NHW.to("cpu", non_blocking=True)
+        self._arrived = torch.cuda.current_stream().record_event() if labels_NHW.is_cuda else None
+
+    def count(self, objects: ObjectCounter) -> None:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        objects.add(self._view, self._labels_NHW.numpy())
 
 
 def _mean(losses: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> float:

@@ -59,7 +59,7 @@ class LogitAdjustment:
         Args:
             logits_NCHW: What the network says.
             label_NHW: Its labels, as of `best_labels`.
-            target_NHW: True labels, int64; pixels with one of C or above are not counted.
+            target_NHW: True labels, any integer dtype; pixels with one of C or above are not counted.
             matrix_NCC: Confusion matrices of `label_NHW`.
         """
         matrices = matrix_NCC.repeat(len(self._leads_TC), 1, 1, 1)
@@ -77,10 +77,10 @@ class LogitAdjustment:
         for anchor_NHW in labels.values():
             moves_NHW |= anchor_NHW != label_NHW
         moving = torch.nonzero((moves_NHW & (target_NHW < logits_NCHW.shape[1])).flatten())[:, 0]
-        images = torch.arange(len(target_NHW), device=moving.device).view(-1, 1, 1)
+        image = moving // target_NHW[0].numel()
         pixels = _Pixels(
             logits_NCHW.movedim(1, 0).flatten(1).index_select(1, moving),
-            (target_NHW + images * logits_NCHW.shape[1]).flatten().index_select(0, moving),
+            image * logits_NCHW.shape[1] + target_NHW.flatten().index_select(0, moving),
         )
         matrices_TNCC -= pixels.count(label_NHW.flatten().index_select(0, moving), matrices_TNCC[0])
         at = {place: anchor_NHW.flatten().index_select(0, moving) for place, anchor_NHW in labels.items()}

@@ -1,5 +1,7 @@
 """From 8-bit RGB to what the encoders expect."""
 
+import functools
+
 import torch
 
 # ImageNet's channel statistics, which the pretrained encoders were trained with (RGB, for values in 0..1).
@@ -18,7 +20,19 @@ def normalise(images_NCHW: torch.Tensor, device: torch.device, memory_format: to
     Returns:
         float32 of the same shape.
     """
-    mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(_STD, device=device).view(1, 3, 1, 1) * 255
-    moved = images_NCHW.to(device, non_blocking=True).to(torch.float32)
-    return ((moved - mean) / std).contiguous(memory_format=memory_format)
+    mean, std = _statistics(device)
+    pixels_NCHW = images_NCHW.to(device, non_blocking=True).to(torch.float32, memory_format=memory_format)
+    if memory_format != torch.channels_last:
+        pixels_NCHW.sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))
+        return pixels_NCHW
+    # Whole lines of interleaved channels: three values at a time would take ten times as long.
+    n, _, height, width = images_NCHW.shape
+    lines = pixels_NCHW.permute(0, 2, 3, 1).view(n, height, 3 * width)
+    lines.sub_(mean.repeat(width)).div_(std.repeat(width))
+    return pixels_NCHW
+
+
+@functools.cache
+def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of 8-bit channels; made once, because a copy from here makes a GPU wait."""
+    return torch.tensor(_MEAN, device=device) * 255, torch.tensor(_STD, device=device) * 255

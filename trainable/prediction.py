@@ -33,17 +33,19 @@ def view_logits(
         compute: Device and precision.
 
     Returns:
-        Logits (N, C, H, W), float32, and target (N, H, W), int64, of the scored part of the view, on the device.
+        Logits (N, C, H, W), float32, and target (N, H, W), uint8, of the scored part of the view, on the device.
     """
     images, masks = zip(*(cut(cache, index, view.window) for index in indices), strict=True)
-    target = torch.from_numpy(np.stack(masks)).to(compute.device)
+    target = torch.from_numpy(np.stack(masks)).to(compute.device, non_blocking=True)
     images_NCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     pixels = normalise(images_NCHW, compute.device, compute.memory_format)
     bottom, right = (-view.window.height) % _STRIDE, (-view.window.width) % _STRIDE
     with compute.autocast():
         logits = model(F.pad(pixels, (0, right, 0, bottom)))
     rows, columns = view.keep
-    return logits.float()[:, :, rows, columns], target[:, rows, columns].long()
+    # Class by class in memory, as all that looks at them wants them: whoever does not find them so copies them again.
+    scored = logits[:, :, rows, columns].to(torch.float32, memory_format=torch.contiguous_format)
+    return scored, target[:, rows, columns]
 
 
 @torch.no_grad()

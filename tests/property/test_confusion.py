@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.confusion import class_metrics, confusion_matrices, confusion_matrix, outcome_counts
+from trainable.confusion import class_metrics, confusion_matrices, outcome_counts
 
 IGNORED = 255
 untimed = settings(deadline=None)  # torch's first calls take long, and so does a busy machine
@@ -27,7 +27,10 @@ def labels(draw):
 @given(labels())
 def test_images_add_up_to_the_matrix(labels):
     counts = outcome_counts(confusion_matrices(*labels, IGNORED))
-    matrix = confusion_matrix(*labels, IGNORED)
+    prediction, target, num_classes = labels
+    # As one image, all below each other.
+    tall = [tensor.flatten(0, 1)[None] for tensor in (prediction, target)]
+    (matrix,) = confusion_matrices(*tall, num_classes, IGNORED)
     tp = matrix.diagonal()
     expected = torch.stack([tp, matrix.sum(dim=1) - tp, matrix.sum(dim=0) - tp], dim=1)
     assert torch.equal(counts.sum(dim=0), expected)
@@ -38,7 +41,7 @@ def test_images_add_up_to_the_matrix(labels):
 @untimed
 @given(labels())
 def test_metrics_are_in_range_or_nan_where_nothing_is_true(labels):
-    matrix = confusion_matrix(*labels, IGNORED).numpy()
+    matrix = confusion_matrices(*labels, IGNORED).sum(dim=0).numpy()
     metrics = class_metrics(matrix)
     for values in (metrics.iou, metrics.recall, metrics.precision):
         assert ((values >= 0) & (values <= 1) | np.isnan(values)).all()
@@ -57,7 +60,7 @@ def test_metrics_are_in_range_or_nan_where_nothing_is_true(labels):
 def test_the_truth_as_prediction_is_perfect(labels):
     _, target, num_classes = labels
     prediction = torch.where(target == IGNORED, 0, target.long())
-    metrics = class_metrics(confusion_matrix(prediction, target, num_classes, IGNORED).numpy())
+    metrics = class_metrics(confusion_matrices(prediction, target, num_classes, IGNORED).sum(dim=0).numpy())
     if (target != IGNORED).any():
         assert metrics.mean_iou == metrics.worst_class_iou == metrics.pixel_accuracy == 1.0
 
@@ -65,7 +68,7 @@ def test_the_truth_as_prediction_is_perfect(labels):
 @untimed
 @given(labels(), st.randoms(use_true_random=False))
 def test_the_order_of_classes_does_not_matter(labels, random):
-    matrix = confusion_matrix(*labels, IGNORED).numpy()
+    matrix = confusion_matrices(*labels, IGNORED).sum(dim=0).numpy()
     order = list(range(len(matrix)))
     random.shuffle(order)
     metrics, permuted = class_metrics(matrix), class_metrics(matrix[np.ix_(order, order)])

@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from trainable.confusion import class_metrics, confusion_matrices, confusion_matrix, outcome_counts
+from trainable.confusion import class_metrics, confusion_matrices, outcome_counts
 
 IGNORED = 255
 C = 5
@@ -38,15 +38,85 @@ def labels():
     return prediction, target
 
 
-def test_matrix_matches_the_naive_loop_and_torchmetrics(labels):
-    matrix = confusion_matrix(*labels, C, IGNORED)
-    assert matrix.dtype == torch.int64
-    np.testing.assert_array_equal(matrix, naive_matrix(*labels, IGNORED))
-    assert torch.equal(matrix, multiclass_confusion_matrix(*labels, C, ignore_index=IGNORED))
+def test_matrices_match_the_naive_loop_and_torchmetrics(labels):
+    matrices = confusion_matrices(*labels, C, IGNORED)
+    assert matrices.dtype == torch.int64
+    assert matrices.shape == (3, C, C)
+    for matrix, prediction, target in zip(matrices, *labels, strict=True):
+        np.testing.assert_array_equal(matrix, naive_matrix(prediction, target, IGNORED))
+        assert torch.equal(matrix, multiclass_confusion_matrix(prediction, target, C, ignore_index=IGNORED))
+
+
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64]
+
+
+@pytest.mark.parametrize("ignored", [IGNORED, -100, 0, 2, 100, None])
+@pytest.mark.parametrize("of_target", INTEGERS)
+def test_labels_may_have_any_integer_type(labels, of_target, ignored):
+    prediction, target = labels
+    limits = torch.iinfo(of_target)
+    able = ignored is not None and limits.min <= ignored <= limits.max
+    target = torch.where(target == IGNORED, ignored if able else 1, target).to(of_target)
+    expected = naive_matrix(prediction, target, ignored)
+    for of_prediction in INTEGERS:
+        given = prediction.to(of_prediction), target
+        before = [tensor.clone() for tensor in given]
+        matrices = confusion_matrices(*given, C, ignored)
+        assert matrices.dtype == torch.int64
+        np.testing.assert_array_equal(matrices.sum(dim=0), expected)
+        for image, matrix in enumerate(matrices):
+            alone = confusion_matrices(*(tensor[image : image + 1] for tensor in given), C, ignored)
+            assert torch.equal(alone, matrix[None])
+        for tensor, copy in zip(given, before, strict=True):
+            np.testing.assert_array_equal(tensor.numpy(), copy.numpy())
+
+
+@pytest.mark.parametrize(("target", "ignored"), [(torch.uint8, -100), (torch.int8, IGNORED), (torch.uint8, 256 + C)])
+def test_a_label_is_not_ignored_because_its_low_bits_are_those_of_the_ignored_one(target, ignored):
+    """156 is -100, 255 is -1 and 261 is 5 in eight bits."""
+    low_bits = torch.tensor([[[ignored]]]).to(target)
+    with pytest.raises(ValueError, match=f"got {int(low_bits)}. Name the ignored label"):
+        confusion_matrices(torch.zeros(1, 1, 1, dtype=torch.uint8), low_bits, C, ignored)
+
+
+@pytest.mark.parametrize("classes", [12, 15, 16, 17, 63, 64, 65, 127, 128, 180, 181, 182, 255])
+@pytest.mark.parametrize(("images", "width"), [(1, 1), (1, 7), (1, 16), (1, 40_000), (2, 7), (250, 7)])
+def test_many_classes_and_images_are_counted(classes, images, width):
+    """Also where cells have more numbers than 16 bits hold, and rows more columns."""
+    generator = torch.Generator().manual_seed(classes)
+    prediction, target = torch.randint(0, classes, (2, images, 5, width), generator=generator).to(torch.uint8)
+    target[:, 2] = IGNORED
+    target[-1, -1, -1] = prediction[-1, -1, -1] = classes - 1
+    matrices = confusion_matrices(prediction, target, classes, IGNORED)
+    expected = np.zeros((images, classes, classes), dtype=np.int64)
+    image, row, column = np.nonzero(target.numpy() != IGNORED)
+    np.add.at(expected, (image, target[image, row, column].numpy(), prediction[image, row, column].numpy()), 1)
+    np.testing.assert_array_equal(matrices, expected)
+
+
+@pytest.mark.parametrize("classes", [2, 12, 16, 127, 128, 254])
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("ignored", [IGNORED, None])
+def test_any_byte_that_is_no_label_is_refused(classes, images, ignored):
+    for wrong in range(classes, 255 if ignored else 256):
+        for place in (0, 1):
+            labels = torch.zeros(2, images, 3, 9, dtype=torch.uint8)
+            labels[place, -1, 2, 8] = wrong
+            with pytest.raises(ValueError, match=f"got {wrong}. Name"):
+                confusion_matrices(*labels, classes, ignored)
+    with pytest.raises(ValueError, match="got 255"):
+        confusion_matrices(*torch.full((2, images, 3, 9), 255, dtype=torch.uint8), classes, IGNORED)
+
+
+def test_views_into_larger_tensors_are_counted(labels):
+    prediction, target = labels
+    views = prediction[:, 1:6, ::2], target.transpose(1, 2).contiguous().transpose(1, 2)[:, 1:6, ::2]
+    expected = naive_matrix(prediction[:, 1:6, ::2], target[:, 1:6, ::2], IGNORED)
+    np.testing.assert_array_equal(confusion_matrices(*views, C, IGNORED).sum(dim=0), expected)
 
 
 def test_rows_are_true_and_columns_predicted():
-    matrix = confusion_matrix(torch.tensor([[[1, 1, 0]]]), torch.tensor([[[0, 0, 2]]]), 3)
+    (matrix,) = confusion_matrices(torch.tensor([[[1, 1, 0]]]), torch.tensor([[[0, 0, 2]]]), 3)
     assert matrix.tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
 
 
@@ -62,7 +132,7 @@ def test_outcome_counts_of_each_image_match_the_naive_loop(labels):
 
 
 def test_metrics_match_torchmetrics(labels):
-    metrics = class_metrics(confusion_matrix(*labels, C, IGNORED).numpy())
+    metrics = class_metrics(confusion_matrices(*labels, C, IGNORED).sum(dim=0).numpy())
     settings = {"num_classes": C, "average": None, "ignore_index": IGNORED}
     present = [0, 1, 2, 3]
     for values, reference in (
@@ -122,14 +192,13 @@ def test_means_over_things_count_an_occurring_class_that_is_never_predicted_as_z
     ],
 )
 def test_wrong_labels_are_refused(prediction, target, message):
-    for count in (confusion_matrix, confusion_matrices):
-        with pytest.raises(ValueError, match=message):
-            count(prediction, target, C, IGNORED)
+    with pytest.raises(ValueError, match=message):
+        confusion_matrices(prediction, target, C, IGNORED)
 
 
 def test_without_an_ignored_label_every_label_must_be_a_class():
     with pytest.raises(ValueError, match="got 255"):
-        confusion_matrix(torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 255), C)
+        confusion_matrices(torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 255), C)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from trainable import object_counts
 from trainable.crops import Window
 from trainable.image_set import IGNORED
 from trainable.object_counts import ObjectCounter, count_objects
@@ -64,9 +65,12 @@ def picture(text):
     return np.array([[IGNORED if mark == "x" else int(mark) for mark in row] for row in rows], dtype=np.uint8)
 
 
+@pytest.mark.parametrize("band", [1, 25, 60, 2**21])
 @pytest.mark.parametrize("least", [1, 2, 3, 7])
 @pytest.mark.parametrize("seed", range(12))
-def test_counts_are_those_of_the_loops(seed, least):
+def test_counts_are_those_of_the_loops(monkeypatch, seed, least, band):
+    """In one band of rows, in some, and row by row."""
+    monkeypatch.setattr(object_counts, "BAND_PIXELS", band)
     generator = np.random.default_rng(seed)
     shape = (int(generator.integers(3, 17)), int(generator.integers(3, 23)))
     target = generator.choice([0, 1, 2, 3, IGNORED], shape, p=[0.45, 0.2, 0.1, 0.1, 0.15])
@@ -75,6 +79,27 @@ def test_counts_are_those_of_the_loops(seed, least):
     expected = naive(prediction, target, least)
     np.testing.assert_array_equal(count_by_size(prediction, target, least), expected)
     assert not expected[[0, 2, 4]].any()
+
+
+@pytest.mark.parametrize("band", [1, 12, 18, 24, 30, 2**21])
+def test_a_component_goes_through_any_number_of_bands(monkeypatch, band):
+    """Two spirals that hold each other; one reaches a true object, the other one none, nor does what lies beside."""
+    monkeypatch.setattr(object_counts, "BAND_PIXELS", band)
+    prediction = picture("""
+        1.3333
+        1.3..3
+        1.3.13
+        1..1.3
+        .111.3
+        3....3
+        .3333.""")
+    target = np.zeros_like(prediction)
+    target[0, 0] = 1
+    counts = count_by_size(prediction, target, 1)
+    np.testing.assert_array_equal(counts, naive(prediction, target, 1))
+    assert counts[1].sum(axis=0).tolist() == [1, 0, 0]
+    assert counts[3, 2].tolist() == [0, 0, 1]
+    assert counts.sum() == 2
 
 
 def test_objects_are_counted_by_their_own_size():

@@ -183,6 +183,7 @@ def test_the_criterion_sees_logits_once_and_as_they_are(network, cache):
     ((logits, target),) = seen
     torch.testing.assert_close(logits, logits_of(network, cache.image(1)))
     assert logits.dtype == torch.float32
+    assert target.dtype == torch.int64
     np.testing.assert_array_equal(target[0].numpy(), cache.mask(1))
 
 

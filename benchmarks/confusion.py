@@ -1,0 +1,157 @@
+"""IoU, recall and precision of every class from the labels of one image, beside torchmetrics and scikit-learn.
+
+All are given the same 12 classes in regions of 1280x720 pixels, a part of them ignored, and must give the same matrix;
+the three metrics are then made of it alike. A single confusion matrix is the cheapest way to all three that
+torchmetrics has; it is measured as it comes, checking its labels as ours does, and without that check. Also measured is
+what its users write, a collection of the three metrics. The floor is reading both label images once, at the bandwidth
+of a copy.
+
+    python -m benchmarks.confusion --json benchmarks/results/confusion.json
+"""
+
+import argparse
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassConfusionMatrix,
+    MulticlassJaccardIndex,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from benchmarks.result import lower_is_better, publish
+from trainable.confusion import ClassMetrics, class_metrics, confusion_matrices
+from trainable.image_set import IGNORED
+
+CLASSES: Final = 12
+SHAPE: Final = (1, 720, 1280)
+OURS: Final = "ours"
+COPY: Final = "a copy of both label images"
+
+Way = Callable[[Tensor, Tensor], ClassMetrics | None]
+
+
+def main() -> None:
+    """Time all, in turns, and publish the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1, help="a trial on a CPU has one")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = []
+    for dtype in (torch.uint8, torch.int64):
+        prediction, target = (labels.to(options.device, dtype) for labels in labels_in_regions())
+        times = take_turns(_ways(options.device), prediction, target, options.rounds)
+        name = str(dtype).removeprefix("torch.")
+        case = f"counts and metrics of {CLASSES} classes, 1280x720, {name}, peer: "
+        rows += [
+            lower_is_better(f"{case}{way} [ms]", times[OURS], taken)
+            for way, taken in times.items()
+            if way not in (OURS, COPY)
+        ]
+        floor = times[COPY] / 2  # a copy reads and writes
+        print(f"{name}: reading both images takes {floor:.3f} ms, ours {times[OURS] / floor:.0f} times that")
+    publish("confusion", rows, options.json)
+
+
+def labels_in_regions() -> tuple[Tensor, Tensor]:
+    """Predicted and true labels, uint8: regions, a tenth of the predictions wrong, a part of the truth ignored."""
+    generator = torch.Generator().manual_seed(0)
+
+    def regions(side: int, kinds: int) -> Tensor:
+        n, height, width = SHAPE
+        labels = torch.randint(kinds, (n, height // side, width // side), generator=generator)
+        return labels.repeat_interleave(side, 1).repeat_interleave(side, 2).to(torch.uint8)
+
+    target, wrong, ignored = regions(40, CLASSES), regions(8, 10) == 0, regions(16, 16) == 0
+    return torch.where(wrong, regions(8, CLASSES), target), target.masked_fill(ignored, IGNORED)
+
+
+def _ways(device: str) -> Mapping[str, Way]:
+    ways: dict[str, Way] = {OURS: _ours}
+    for checks in (True, False):
+        metric = MulticlassConfusionMatrix(CLASSES, ignore_index=IGNORED, validate_args=checks).to(device)
+        name = f"torchmetrics' confusion matrix{'' if checks else ', unchecked'}"
+        ways[name] = lambda prediction, target, metric=metric: class_metrics(metric(prediction, target).cpu().numpy())
+    ways["torchmetrics' three metrics"] = _collection(device)
+    try:
+        metrics = importlib.import_module("sklearn.metrics")
+    except ImportError as error:
+        print(f"scikit-learn is left out: {error}")
+    else:
+        ways["scikit-learn's confusion matrix"] = _scikit_learn(metrics.confusion_matrix)
+    return ways | {COPY: _copy}
+
+
+def _ours(prediction: Tensor, target: Tensor) -> ClassMetrics:
+    return class_metrics(confusion_matrices(prediction, target, CLASSES, IGNORED)[0].cpu().numpy())
+
+
+def _collection(device: str) -> Way:
+    kinds = {"iou": MulticlassJaccardIndex, "recall": MulticlassRecall, "precision": MulticlassPrecision}
+    metrics = MetricCollection(
+        {name: kind(CLASSES, average="none", ignore_index=IGNORED) for name, kind in kinds.items()}
+    ).to(device)
+
+    def run(prediction: Tensor, target: Tensor) -> ClassMetrics:
+        values = {name: value.cpu().double().numpy() for name, value in metrics(prediction, target).items()}
+        return ClassMetrics(**values, pixel_accuracy=float("nan"))
+
+    return run
+
+
+def _scikit_learn(confusion_matrix: Callable[..., NDArray[np.int64]]) -> Way:
+    def run(prediction: Tensor, target: Tensor) -> ClassMetrics:
+        predicted, true = prediction.cpu().numpy().ravel(), target.cpu().numpy().ravel()
+        scored = true != IGNORED
+        return class_metrics(confusion_matrix(true[scored], predicted[scored], labels=range(CLASSES)))
+
+    return run
+
+
+def _copy(prediction: Tensor, target: Tensor) -> None:
+    prediction.clone(), target.clone()
+
+
+def take_turns(ways: Mapping[str, Way], prediction: Tensor, target: Tensor, rounds: int) -> dict[str, float]:
+    """Median milliseconds of each; a first round, which is not timed, checks that all give the same."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    expected = class_metrics(_loop(prediction, target))
+    for number in range(rounds + 1):
+        for way, run in ways.items():
+            began = time.perf_counter()
+            metrics = run(prediction, target)
+            if prediction.is_cuda:
+                torch.cuda.synchronize()
+            taken = time.perf_counter() - began
+            if number:
+                times[way].append(1000 * taken)
+            elif metrics is not None:
+                for name in ("iou", "recall", "precision"):
+                    np.testing.assert_allclose(getattr(metrics, name), getattr(expected, name), rtol=1e-6, err_msg=way)
+    return {way: statistics.median(taken) for way, taken in times.items()}
+
+
+def _loop(prediction: Tensor, target: Tensor) -> NDArray[np.int64]:
+    """The confusion matrix, cell by cell."""
+    matrix = np.zeros((CLASSES, CLASSES), dtype=np.int64)
+    for true in range(CLASSES):
+        for predicted in range(CLASSES):
+            matrix[true, predicted] = int(((target == true) & (prediction == predicted)).sum())
+    return matrix
+
+
+if __name__ == "__main__":
+    main()
