@@ -82,7 +82,7 @@ def time_network(
         pixels = normalise(images_NCHW, compute.device, compute.memory_format)
         with compute.autocast():
             logits = model(pixels)
-        target = target_NHW.to(compute.device)
+        target = target_NHW.to(compute.device).long()
         loss = torch.nn.functional.cross_entropy(logits.float(), target, ignore_index=IGNORED)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

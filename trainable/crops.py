@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from trainable.color_jitter import Jitter, jitter_colors
 from trainable.config import DataConfig
 from trainable.copy_paste import ObjectPaster
 from trainable.image_cache import ImageCache
@@ -29,6 +30,25 @@ class Window:
     width: int
 
 
+@dataclass(frozen=True)
+class CropPlan:
+    """What is decided of a crop before a pixel of it is read.
+
+    Attributes:
+        index: The image.
+        window: The part of it.
+        mirrored: Whether it is flipped left to right.
+        upended: Whether it is flipped top to bottom.
+        jitter: How its colours are distorted, or None.
+    """
+
+    index: int
+    window: Window
+    mirrored: bool
+    upended: bool
+    jitter: Jitter | None
+
+
 class CropSampler:
     """Draws the batches of an epoch.
 
@@ -37,17 +57,23 @@ class CropSampler:
         indices: The training samples.
         config: How to draw.
         seed: Of the data order and the augmentation.
+        pinned: Whether batches lie in page-locked memory, from which a GPU copies while the host goes on.
     """
 
-    def __init__(self, cache: ImageCache, indices: Sequence[int], config: DataConfig, seed: int) -> None:
+    def __init__(
+        self, cache: ImageCache, indices: Sequence[int], config: DataConfig, seed: int, pinned: bool = False
+    ) -> None:
         self._cache = cache
         self._config = config
         self._seed = seed
+        self._pinned = pinned
         self._indices = np.asarray(indices, dtype=np.int64)
         present = cache.pixel_counts[self._indices] > 0
         self._holders = [self._indices[present[:, label]] for label in np.flatnonzero(present.any(axis=0))]
         self._labels = np.flatnonzero(present.any(axis=0))
         self._paster = ObjectPaster(cache, self._indices.tolist(), config, seed) if config.copy_paste > 0 else None
+        self._log_scales = np.log((config.scale_min, config.scale_max))
+        self._last_order = (0, self._indices)
 
     @property
     def steps(self) -> int:
@@ -55,36 +81,60 @@ class CropSampler:
         return -(-len(self._indices) * self._config.crops_per_image // self._config.batch_size)
 
     def batch(self, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Batch `step` of `epoch`.
+        """Batch `step` of `epoch`, from 1.
 
         Returns:
-            images_NCHW uint8 and target_NHW int64 with IGNORED where nothing is scored.
+            images_NCHW uint8, in memory channels last as the maps are, and target_NHW uint8 with IGNORED where nothing
+            is scored.
         """
-        order = self._order(epoch)
-        positions = range(step * self._config.batch_size, (step + 1) * self._config.batch_size)
-        crops = [self._crop(int(order[position % len(order)]), epoch, position) for position in positions]
-        images, targets = zip(*crops, strict=True)
-        return torch.stack(images), torch.stack(targets).long()
+        size = self._config.batch_size
+        images_NHWC = torch.empty(size, *self._config.crop_size, 3, dtype=torch.uint8, pin_memory=self._pinned)
+        target_NHW = torch.empty(size, *self._config.crop_size, dtype=torch.uint8, pin_memory=self._pinned)
+        for slot in range(size):
+            self._write_crop(epoch, step * size + slot, images_NHWC[slot].permute(2, 0, 1), target_NHW[slot])
+        return images_NHWC.permute(0, 3, 1, 2), target_NHW
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        generator = np.random.default_rng((self._seed, epoch))
-        return np.concatenate([generator.permutation(self._indices) for _ in range(self._config.crops_per_image)])
-
-    def _crop(self, image_first: int, epoch: int, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def plan(self, epoch: int, position: int) -> CropPlan:
+        """Decide about the crop at a position of an epoch, from 0."""
         generator = np.random.default_rng((self._seed, epoch, position + 1))
         # All decisions are drawn before any is used: trials that differ in one still share the others.
         class_first, which_class, which_image, which_pixel, zoom, down, across = generator.random(7)
-        index, anchor = image_first, None
+        mirrored, upended = generator.random(2) < 0.5
+        factors = 1 + self._config.color_jitter * generator.uniform(-1, 1, 3)
+        order = self._order(epoch)
+        index, anchor = int(order[position % len(order)]), None
         if class_first < self._config.rare_class_first:
             index, anchor = self._class_first(which_class, which_image, which_pixel)
-        low, high = np.log((self._config.scale_min, self._config.scale_max))
-        window = self._window(index, float(np.exp(low + zoom * (high - low))), (down, across), anchor)
-        # Copies: the maps are read-only, and torch wants to own what it may write to.
-        image, mask = (array.copy() for array in cut(self._cache, index, window))
+        low, high = self._log_scales
+        return CropPlan(
+            index,
+            self._window(index, float(np.exp(low + zoom * (high - low))), (down, across), anchor),
+            mirrored=bool(self._config.horizontal_flip and mirrored),
+            upended=bool(self._config.vertical_flip and upended),
+            jitter=Jitter(*factors.tolist()) if self._config.color_jitter > 0 else None,
+        )
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self._last_order[0] != epoch:
+            generator = np.random.default_rng((self._seed, epoch))
+            times = range(self._config.crops_per_image)
+            self._last_order = (epoch, np.concatenate([generator.permutation(self._indices) for _ in times]))
+        return self._last_order[1]
+
+    def _write_crop(self, epoch: int, position: int, image_CHW: torch.Tensor, mask_HW: torch.Tensor) -> None:
+        """Make the crop in its place in the batch; between there and the map pixels are copied once where they can."""
+        plan = self.plan(epoch, position)
+        image, mask = cut(self._cache, plan.index, plan.window)
         if self._paster is not None:
+            image, mask = image.copy(), mask.copy()  # the maps are read-only
             self._paster.paste(image, mask, epoch, position)
-        image_CHW, mask_HW = _resize(image, mask, self._config.crop_size)
-        return _distort(image_CHW, mask_HW, generator, self._config)
+        _fit(image, mask, image_CHW, mask_HW)
+        sides = [side for side, flipped in ((-1, plan.mirrored), (-2, plan.upended)) if flipped]
+        if sides:
+            image_CHW.copy_(image_CHW.flip(sides))
+            mask_HW.copy_(mask_HW.flip(sides))
+        if plan.jitter is not None:
+            jitter_colors(image_CHW, plan.jitter)
 
     def _class_first(self, which_class: float, which_image: float, which_pixel: float) -> tuple[int, tuple[int, int]]:
         """A class, then an image that has it, then one of its pixels, each uniformly."""
@@ -132,28 +182,21 @@ def cut(cache: ImageCache, index: int, window: Window) -> tuple[NDArray[np.uint8
     return np.pad(image, [*margins, (0, 0)]), np.pad(mask, margins, constant_values=IGNORED)
 
 
-def _resize(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], size: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    image_CHW = torch.from_numpy(image).permute(2, 0, 1)
-    mask_HW = torch.from_numpy(mask)
-    if mask_HW.shape == size:
-        return image_CHW, mask_HW
-    image_CHW = F.resize(image_CHW, list(size), InterpolationMode.BILINEAR, antialias=True)
-    return image_CHW, F.resize(mask_HW[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+def _fit(image: NDArray[np.uint8], mask: NDArray[np.uint8], image_CHW: torch.Tensor, mask_HW: torch.Tensor) -> None:
+    """Magnify pixels and labels to the size of what they are written to."""
+    size = mask_HW.shape
+    if mask.shape == size:
+        np.copyto(image_CHW.permute(1, 2, 0).numpy(), image)
+        np.copyto(mask_HW.numpy(), mask)
+        return
+    # A copy, because torch takes no read-only array; its resizing would make one anyway, of what has gaps in memory.
+    source_CHW = torch.from_numpy(image.copy()).permute(2, 0, 1)
+    image_CHW.copy_(F.resize(source_CHW, list(size), InterpolationMode.BILINEAR, antialias=True))
+    rows, columns = (_nearest(*lengths) for lengths in zip(mask.shape, size, strict=True))
+    np.take(mask[rows], columns, axis=1, out=mask_HW.numpy(), mode="clip")  # another mode would write to a copy
 
 
-def _distort(
-    image_CHW: torch.Tensor, mask_HW: torch.Tensor, generator: np.random.Generator, config: DataConfig
-) -> tuple[torch.Tensor, torch.Tensor]:
-    mirrored, upended = generator.random(2) < 0.5
-    if config.horizontal_flip and mirrored:
-        image_CHW, mask_HW = image_CHW.flip(-1), mask_HW.flip(-1)
-    if config.vertical_flip and upended:
-        image_CHW, mask_HW = image_CHW.flip(-2), mask_HW.flip(-2)
-    brightness, contrast, saturation = 1 + config.color_jitter * generator.uniform(-1, 1, 3)
-    if config.color_jitter > 0:
-        image_CHW = F.adjust_brightness(image_CHW, float(brightness))
-        image_CHW = F.adjust_contrast(image_CHW, float(contrast))
-        image_CHW = F.adjust_saturation(image_CHW, float(saturation))
-    return image_CHW, mask_HW
+def _nearest(length: int, wanted: int) -> NDArray[np.intp]:
+    """The pixel that each of `wanted` pixels takes its label from: torch's `nearest-exact`, computed as it does."""
+    middles = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(wanted))
+    return np.minimum(middles.astype(np.intp), length - 1)

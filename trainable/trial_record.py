@@ -5,7 +5,8 @@ One folder a trial, `trials/<trial id>/`:
     config.json         what was suggested, written when it was
     attempts/0001.json  one a start: node, device, the epoch it continued from
     failures/0001.json  one a start that failed: why, and whether the trial is to blame or its machine was lost
-    checkpoints/0003.pt the whole training state; written before its epoch record, the last two are kept
+    checkpoints/0003.pt the whole training state; written before its epoch record, the last two are kept. The last
+                        epoch of a trial has none: nothing continues from it
     epochs/0003.json    one immutable record a durable epoch
     best/0003/...       weights, confusion matrix and per-image counts of the best epoch
     val/...             of a confirmation: what the best epoch's weights did on val; measured once
@@ -47,6 +48,8 @@ ADJUSTED_TAU: Final = "adjusted/tau"
 """Strength of the logit adjustment that the metrics named `adjusted/...` belong to."""
 LEARNING_RATE: Final = "learning_rate"
 IMAGES_PER_SECOND: Final = "images_per_second"
+DATA_WAIT: Final = "data_wait"
+"""Share of an epoch's training time, 0..1, in which the loop waited for a batch that was not drawn yet."""
 PEAK_MEMORY_MB: Final = "peak_memory_mb"
 MICRO_BATCH_SIZE: Final = "micro_batch_size"
 """Images computed at once: fewer than the batch where it did not fit into memory."""

@@ -1,11 +1,14 @@
 """Crops of any image at any scale: full size, the class inside, labels of the image or none."""
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from trainable.config import DataConfig
-from trainable.crops import CropSampler, _start
+from trainable.crops import CropSampler, _nearest, _start
 from trainable.image_set import IGNORED
 
 
@@ -26,6 +29,15 @@ def test_a_window_holds_its_anchor_and_stays_inside_where_it_can(side, length, p
         assert start + side >= length
     if pixel is not None:
         assert start <= pixel < start + side
+
+
+@settings(max_examples=300, deadline=None)
+@given(length=st.integers(1, 5000), wanted=st.integers(1, 2100))
+def test_labels_are_taken_from_where_torch_takes_them(length, wanted):
+    places = np.arange(length)
+    bytes_2L1 = torch.from_numpy(np.stack([places % 256, places // 256]).astype(np.uint8))[..., None]
+    low, high = F.resize(bytes_2L1, [wanted, 1], InterpolationMode.NEAREST_EXACT)[..., 0].numpy().astype(np.int64)
+    np.testing.assert_array_equal(_nearest(length, wanted), 256 * high + low)
 
 
 @settings(max_examples=60, deadline=None)

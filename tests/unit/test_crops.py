@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from trainable.config import DataConfig
 from trainable.crops import CropSampler, Window, cut
@@ -41,7 +43,7 @@ def test_shapes_and_types(cache):
     assert images.shape == (4, 3, 32, 64)
     assert images.dtype == torch.uint8
     assert target.shape == (4, 32, 64)
-    assert target.dtype == torch.int64
+    assert target.dtype == torch.uint8
 
 
 def test_the_same_seed_gives_the_same_batch_whatever_was_drawn_before(cache):
@@ -54,6 +56,14 @@ def test_the_same_seed_gives_the_same_batch_whatever_was_drawn_before(cache):
 @pytest.mark.parametrize(("epoch", "step", "seed"), [(2, 0, 0), (1, 1, 0), (1, 0, 1)])
 def test_another_epoch_step_or_seed_gives_another_batch(cache, epoch, step, seed):
     assert not same(sampler(cache).batch(1, 0), sampler(cache, seed=seed).batch(epoch, step))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_batch_for_a_gpu_is_the_same_in_pinned_memory(cache):
+    config = DataConfig(batch_size=4, crop="32x64")
+    pinned = CropSampler(cache, list(range(6)), config, 0, pinned=True).batch(1, 0)
+    assert all(part.is_pinned() for part in pinned)
+    assert same(pinned, sampler(cache).batch(1, 0))
 
 
 def images_of(batch):
@@ -203,8 +213,8 @@ def test_flips_turn_half_of_the_crops_image_and_mask_alike(array_cache, flip, ax
     turned = 0
     for epoch in range(1, 11):
         for image_CHW, target_HW in zip(*drawn.batch(epoch, 0), strict=True):
-            assert torch.equal(image_CHW[axis].long(), target_HW)
-            steps = target_HW.diff(dim=axis)
+            assert torch.equal(image_CHW[axis], target_HW)
+            steps = target_HW.long().diff(dim=axis)
             assert (steps == steps[0, 0]).all()
             turned += int(steps[0, 0] == -1)
     assert 25 < turned < 55
@@ -217,6 +227,41 @@ def test_color_jitter_leaves_the_labels(array_cache):
     images, target = drawn.batch(1, 0)
     assert (target == torch.from_numpy(image[..., 0] // 86)).all()
     assert len({tuple(picture.flatten().tolist()) for picture in images}) == 4
+
+
+DRAWN = {"crop": "64x96", "scale_min": 0.4, "scale_max": 3.0, "vertical_flip": True, "rare_class_first": 0.3}
+
+
+@pytest.mark.parametrize("color_jitter", [0.0, 0.2, 1.0])
+def test_a_crop_is_what_torchvision_makes_of_its_plan(array_cache, color_jitter):
+    generator = np.random.default_rng(0)
+    shapes = [(80, 112), (50, 70), (200, 90)]
+    pairs = [(generator.integers(0, 256, (*shape, 3)), generator.integers(0, 3, shape)) for shape in shapes]
+    cache = array_cache(pairs, 3)
+    drawn = sampler(cache, range(3), **DRAWN, color_jitter=color_jitter, batch_size=3)
+    plans = []
+    for epoch in range(1, 9):
+        for position, (image_CHW, target_HW) in enumerate(zip(*drawn.batch(epoch, 0), strict=True)):
+            plans.append(drawn.plan(epoch, position))
+            wanted_CHW, wanted_HW = by_torchvision(cache, plans[-1], (64, 96))
+            assert torch.equal(image_CHW, wanted_CHW)
+            assert torch.equal(target_HW, wanted_HW)
+    assert {(plan.mirrored, plan.upended) for plan in plans} == {(a, b) for a in (False, True) for b in (False, True)}
+    assert {plan.index for plan in plans} == {0, 1, 2}
+
+
+def by_torchvision(cache, plan, size):
+    image, mask = (array.copy() for array in cut(cache, plan.index, plan.window))
+    image_CHW = F.resize(torch.from_numpy(image).permute(2, 0, 1), list(size), antialias=True)
+    mask_1HW = F.resize(torch.from_numpy(mask)[None], list(size), InterpolationMode.NEAREST_EXACT)
+    for flipped, flip in ((plan.mirrored, F.horizontal_flip), (plan.upended, F.vertical_flip)):
+        if flipped:
+            image_CHW, mask_1HW = flip(image_CHW), flip(mask_1HW)
+    if plan.jitter is not None:
+        image_CHW = F.adjust_brightness(image_CHW, plan.jitter.brightness)
+        image_CHW = F.adjust_contrast(image_CHW, plan.jitter.contrast)
+        image_CHW = F.adjust_saturation(image_CHW, plan.jitter.saturation)
+    return image_CHW, mask_1HW[0]
 
 
 def test_cut_reaches_beyond_on_every_side(array_cache):

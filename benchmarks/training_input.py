@@ -1,0 +1,318 @@
+"""Training input: crops of 512x512 out of 1280x720 JPEGs and their masks, as float32 on the device, in one process.
+
+The peers decode an image each time it is shown:
+
+- the seed study's pipeline: Pillow, flip, ToTensor, Normalize, image by image. It took no crops; the same crop as ours
+  is taken right after decoding, where it saves most, and in a second row after Normalize;
+- a plain torchvision DataLoader: `torchvision.io` decodes, v2 transforms, without and with two worker processes.
+
+Ours decodes each image once, into the cache, and that time is shared out over the 30 epochs of a default trial. All
+take crops, flip half of them and normalise; given the same windows and flips ours and the seed's are checked to be the
+same numbers. Crops of our default (scale and colours too) are compared with torchvision's functions behind Pillow's
+decoder, checked likewise.
+
+The last row is of training steps: the share of an epoch in which the loop waits for a batch.
+
+    python -m benchmarks.training_input --json benchmarks/results/training_input.json
+"""
+
+import argparse
+import functools
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import io, transforms, tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from benchmarks.result import Row, lower_is_better, publish
+from trainable.config import DataConfig, ModelConfig, TrialConfig
+from trainable.crops import CropPlan, CropSampler
+from trainable.dataset_config import DatasetConfig
+from trainable.device import Compute, Share, choose_compute, limit_process
+from trainable.image_cache import ImageCache, open_cache
+from trainable.image_set import ImageSet
+from trainable.image_sets import read_image_set
+from trainable.pixels import normalise
+from trainable.synthetic import synthesize
+from trainable.training import Training
+from trainable.trial_data import open_trial_data
+
+SIZE: Final = (720, 1280)
+SIDE: Final = 512
+BATCH: Final = 8
+EPOCHS: Final = 30
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
+FLIPPED: Final = DataConfig(batch_size=BATCH, crop=f"{SIDE}x{SIDE}", scale_min=1, scale_max=1, color_jitter=0)
+DEFAULT: Final = DataConfig(batch_size=BATCH, crop=f"{SIDE}x{SIDE}")
+MODEL: Final = ModelConfig(architecture="deeplabv3plus", encoder="tu-tf_mobilenetv3_small_100", encoder_weights="none")
+
+Pair = tuple[Tensor, Tensor]
+"""Pixels float32 and labels int64: of an image CHW and HW, of a batch NCHW and NHW."""
+
+
+def main() -> None:
+    """Check that all give the same, time them in turns, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=9, help="every pipeline takes its turn in each")
+    parser.add_argument("--threads", type=int, default=1, help="of torch's maths; a trial on a CPU has one")
+    options = parser.parse_args()
+    share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
+    compute = choose_compute("auto", share)
+    limit_process(share)
+    with tempfile.TemporaryDirectory(prefix="training-input-") as name:
+        synthesize(Path(name) / "set", options.images, SIZE, seed=0, jobs=2)
+        config = DatasetConfig(layout="aeroscapes", root=Path(name) / "set")
+        cache_dir = Path(name) / "cache"
+        image_set = read_image_set(config, cache_dir)
+        began = time.perf_counter()
+        cache = open_cache(image_set, cache_dir)
+        build = (time.perf_counter() - began) / len(image_set)
+        rows = compare(image_set, cache, build, compute, options.rounds)
+        rows.append(compare_steps(TrialConfig(dataset=config, model=MODEL, data=DEFAULT), cache_dir, compute, rows[0]))
+    publish("training_input", rows, options.json)
+
+
+def compare(image_set: ImageSet, cache: ImageCache, build: float, compute: Compute, rounds: int) -> list[Row]:
+    """Seconds an image, all pipelines in turns."""
+    everything = range(len(image_set))
+    flipped, default = (CropSampler(cache, everything, config, 0, pinned_for(compute)) for config in (FLIPPED, DEFAULT))
+    for position in range(2 * BATCH):
+        check_same(flipped, default, image_set, position, compute)
+    check_decoders(image_set)
+    of_seed = functools.partial(decode_anew, image_set, compute)
+    pipelines: dict[str, Iterator[Pair]] = {
+        "ours": ours(flipped, compute),
+        "ours, default": ours(default, compute),
+        "crop first": of_seed(seed_item, flipped),
+        "crop last": of_seed(seed_item_cropped_last, flipped),
+        "distorted": of_seed(distorted_item, default),
+        "loader": loader(image_set, compute, workers=0),
+        "copy": copies(flipped, compute),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
+    for number in range(rounds + 1):
+        for name, batches in pipelines.items():
+            taken = seconds_an_image(batches, 8 if name.startswith(("ours", "copy")) else 2, compute)
+            if number > 0:
+                seconds[name].append(taken)
+    median = {name: statistics.median(of_rounds) for name, of_rounds in seconds.items()}
+    median["loader, 2 workers"] = seconds_with_workers(image_set, compute)
+    print_floor(median, build)
+    share = build / EPOCHS
+    case = f"crop of {SIDE}x{SIDE} from 1280x720 JPEG, s an image"
+    mine, mine_default = median["ours"] + share, median["ours, default"] + share
+    return [
+        lower_is_better(f"{case}; peer: the seed's pipeline, cropped after decoding", mine, median["crop first"]),
+        lower_is_better(f"{case}; peer: the seed's pipeline, cropped at its end", mine, median["crop last"]),
+        lower_is_better(f"{case}; peer: torchvision's DataLoader", mine, median["loader"]),
+        lower_is_better(f"{case}; peer: the same with 2 workers", mine, median["loader, 2 workers"]),
+        lower_is_better(
+            "the same scaled and coloured; peer: torchvision's functions", mine_default, median["distorted"]
+        ),
+    ]
+
+
+def print_floor(median: dict[str, float], build: float) -> None:
+    """What is known beside the rows."""
+    share = build / EPOCHS
+    print(f"ours, ms an image: {1e3 * median['ours']:.3f}, and {1e3 * share:.3f} for the cache over {EPOCHS} epochs")
+    print(f"ours, images/s: {1 / (median['ours'] + share):.0f}; seed's: {1 / median['crop first']:.0f}")
+    print(f"floor: a batch's bytes read as uint8 and written as float32, ms an image: {1e3 * median['copy']:.3f}")
+
+
+def seconds_an_image(batches: Iterator[Pair], count: int, compute: Compute) -> float:
+    """Seconds that the next `count` batches take, each image."""
+    began = time.perf_counter()
+    for _ in itertools.islice(batches, count):
+        pass
+    if compute.device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / (count * BATCH)
+
+
+def pinned_for(compute: Compute) -> bool:
+    """As `Training` asks for it."""
+    return compute.device.type == "cuda"
+
+
+def ours(sampler: CropSampler, compute: Compute) -> Iterator[Pair]:
+    """As the training loop makes them, without its thread."""
+    for epoch in itertools.count(1):
+        for step in range(sampler.steps):
+            images_NCHW, target_NHW = sampler.batch(epoch, step)
+            pixels_NCHW = normalise(images_NCHW, compute.device, compute.memory_format)
+            yield pixels_NCHW, target_NHW.to(compute.device, non_blocking=True).long()
+
+
+def copies(sampler: CropSampler, compute: Compute) -> Iterator[Pair]:
+    """The same bytes read and written, and nothing computed."""
+    images_NCHW, target_NHW = sampler.batch(1, 0)
+    while True:
+        moved, labels = images_NCHW.to(compute.device), target_NHW.to(compute.device)
+        yield moved.to(torch.float32), labels.long()
+
+
+Item = Callable[[ImageSet, CropPlan], Pair]
+
+
+def decode_anew(image_set: ImageSet, compute: Compute, item: Item, sampler: CropSampler) -> Iterator[Pair]:
+    """Batches of what a pipeline makes of the plans of our own batches."""
+    positions = itertools.count()
+    while True:
+        plans = [sampler.plan(1, next(positions)) for _ in range(BATCH)]
+        images, targets = zip(*(item(image_set, plan) for plan in plans), strict=True)
+        yield torch.stack(images).to(compute.device), torch.stack(targets).to(compute.device)
+
+
+to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+
+
+def seed_item(image_set: ImageSet, plan: CropPlan) -> Pair:
+    """The seed study's pipeline, of the crop alone."""
+    image, mask = (part.crop(box(plan)) for part in open_pair(image_set, plan.index))
+    if plan.mirrored:
+        image, mask = transforms.functional.hflip(image), transforms.functional.hflip(mask)
+    return to_tensor(image), torch.from_numpy(np.array(mask)).long()
+
+
+def seed_item_cropped_last(image_set: ImageSet, plan: CropPlan) -> Pair:
+    """The seed study's pipeline as it was, and then the crop."""
+    image, mask = open_pair(image_set, plan.index)
+    left, top, right, bottom = box(plan)
+    if plan.mirrored:
+        image, mask = transforms.functional.hflip(image), transforms.functional.hflip(mask)
+        left, right = image.width - right, image.width - left
+    labels_HW = torch.from_numpy(np.array(mask)).long()
+    return to_tensor(image)[:, top:bottom, left:right], labels_HW[top:bottom, left:right]
+
+
+def distorted_item(image_set: ImageSet, plan: CropPlan) -> Pair:
+    """Our default's distortion by torchvision's functions."""
+    image, mask = (F.pil_to_tensor(part) for part in open_pair(image_set, plan.index))
+    window = (plan.window.top, plan.window.left, plan.window.height, plan.window.width)
+    image = F.resize(F.crop(image, *window), [SIDE, SIDE], antialias=True)
+    mask = F.resize(F.crop(mask, *window), [SIDE, SIDE], InterpolationMode.NEAREST_EXACT)
+    if plan.mirrored:
+        image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
+    if plan.jitter is not None:
+        image = F.adjust_brightness(image, plan.jitter.brightness)
+        image = F.adjust_contrast(image, plan.jitter.contrast)
+        image = F.adjust_saturation(image, plan.jitter.saturation)
+    return F.normalize(F.to_dtype(image, torch.float32, scale=True), MEAN, STD), mask[0].long()
+
+
+def open_pair(image_set: ImageSet, index: int) -> tuple[Image.Image, Image.Image]:
+    """Image and mask by Pillow."""
+    sample = image_set.samples[index]
+    return Image.open(sample.image).convert("RGB"), Image.open(sample.mask)
+
+
+def box(plan: CropPlan) -> tuple[int, int, int, int]:
+    """The window as Pillow has it."""
+    window = plan.window
+    return window.left, window.top, window.left + window.width, window.top + window.height
+
+
+class Decoded(Dataset[Pair]):
+    """Decoded and transformed as torchvision's documentation has it."""
+
+    def __init__(self, image_set: ImageSet) -> None:
+        self._samples = image_set.samples
+        self._transform = v2.Compose(
+            [
+                v2.RandomCrop((SIDE, SIDE)),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}, scale=True),
+                v2.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Pair:
+        sample = self._samples[index]
+        image = tv_tensors.Image(io.decode_image(io.read_file(str(sample.image)), io.ImageReadMode.RGB))
+        mask = tv_tensors.Mask(io.decode_image(io.read_file(str(sample.mask)), io.ImageReadMode.UNCHANGED)[0])
+        pixels, labels = self._transform(image, mask)
+        return pixels, labels
+
+
+def loader(image_set: ImageSet, compute: Compute, workers: int) -> Iterator[Pair]:
+    """Shuffled batches for ever."""
+    batches: DataLoader[Any] = DataLoader(
+        Decoded(image_set),
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pinned_for(compute),
+    )
+    while True:
+        for images, targets in batches:
+            yield images.to(compute.device, non_blocking=True), targets.to(compute.device, non_blocking=True)
+
+
+def seconds_with_workers(image_set: ImageSet, compute: Compute) -> float:
+    """Seconds an image once the workers run; alone, since they work ahead in the turns of others."""
+    batches = loader(image_set, compute, workers=2)
+    seconds_an_image(batches, 8, compute)
+    return seconds_an_image(batches, 40, compute)
+
+
+def check_same(
+    flipped: CropSampler, default: CropSampler, image_set: ImageSet, position: int, compute: Compute
+) -> None:
+    """Raise unless the pipelines make of our plans what we make of them."""
+    for sampler, items in ((flipped, (seed_item, seed_item_cropped_last)), (default, (distorted_item,))):
+        images_NCHW, target_NHW = sampler.batch(1, position // BATCH)
+        pixels_NCHW = normalise(images_NCHW, compute.device, compute.memory_format).cpu()
+        plan = sampler.plan(1, position)
+        for item in items:
+            image_CHW, target_HW = item(image_set, plan)
+            torch.testing.assert_close(pixels_NCHW[position % BATCH], image_CHW, rtol=0, atol=1e-6)
+            torch.testing.assert_close(target_NHW[position % BATCH].long(), target_HW, rtol=0, atol=0)
+
+
+def check_decoders(image_set: ImageSet) -> None:
+    """Raise unless torchvision decodes what Pillow decodes, up to the rounding of another libjpeg."""
+    sample = image_set.samples[0]
+    torch.testing.assert_close(
+        io.decode_image(io.read_file(str(sample.image))).int(),
+        F.pil_to_tensor(Image.open(sample.image)).int(),
+        rtol=0,
+        atol=3,
+    )
+
+
+def compare_steps(config: TrialConfig, cache_dir: Path, compute: Compute, row: Row) -> Row:
+    """The share of an epoch in which the loop waits; the peer's is what its input would take of the same steps."""
+    training = Training(config, open_trial_data(config.dataset, cache_dir), compute)
+    training.run_epoch(1, lambda: False)
+    metrics = training.run_epoch(2, lambda: False).metrics
+    waited = metrics["data_wait"]
+    step = BATCH / metrics["images_per_second"]
+    drawn = BATCH * row.peer
+    print(f"a step of {BATCH} crops: {step:.3f} s, of which {1e3 * waited * step:.2f} ms waited for data")
+    peer = drawn / (drawn + (1 - waited) * step)
+    return lower_is_better("share of a training step that waits for data; peer: the seed's pipeline", waited, peer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Batches drawn ahead: in order, one at a time, and no thread that outlives its loop."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from trainable.batch_feed import BatchFeed
+from trainable.errors import InputError
+
+
+def number(step):
+    """A batch that says which it is."""
+    return torch.tensor(step), torch.tensor(-step)
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batch-feed")]
+
+
+def test_hands_out_every_batch_once_and_in_order():
+    with BatchFeed(number, 5) as feed:
+        assert [(int(images), int(target)) for images, target in feed] == [(0, 0), (1, -1), (2, -2), (3, -3), (4, -4)]
+
+
+def test_the_next_batch_is_drawn_while_the_loop_is_busy_with_one():
+    drawn = [threading.Event() for _ in range(3)]
+
+    def draw(step):
+        drawn[step].set()
+        return number(step)
+
+    with BatchFeed(draw, 3) as feed:
+        for step, _ in enumerate(feed):
+            assert step == 2 or drawn[step + 1].wait(timeout=60)
+
+
+def test_no_more_than_one_batch_is_drawn_ahead():
+    """While a batch is drawn, the loop has, or is just given, the one before."""
+    current, ahead = -1, []
+
+    def draw(step):
+        ahead.append(step - current)
+        return number(step)
+
+    with BatchFeed(draw, 20) as feed:
+        for step, _ in enumerate(feed):
+            current = step
+            time.sleep(0.001)
+    assert len(ahead) == 20
+    assert 1 <= max(ahead) <= 2
+
+
+def test_an_error_of_drawing_is_raised_as_it_is_where_its_batch_would_come():
+    def draw(step):
+        if step == 2:
+            raise InputError("a rule", "a value", "Do this")
+        return number(step)
+
+    with BatchFeed(draw, 4) as feed:
+        batches = iter(feed)
+        assert [int(next(batches)[0]) for _ in range(2)] == [0, 1]
+        with pytest.raises(InputError, match=r"a rule; got a value\. Do this"):
+            next(batches)
+    assert threads() == []
+
+
+def test_the_thread_ends_with_the_last_batch():
+    with BatchFeed(number, 2) as feed:
+        assert len(list(feed)) == 2
+        assert len(threads()) == 1
+    assert threads() == []
+
+
+def test_a_loop_that_is_left_leaves_no_thread_and_draws_no_more():
+    drawn = []
+
+    def draw(step):
+        drawn.append(step)
+        return number(step)
+
+    def loop():
+        with BatchFeed(draw, 100) as feed:
+            for _ in feed:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        loop()
+    assert threads() == [], f"while {caught.value!r} still holds the frames of the loop"
+    assert drawn == [0, 1]
+
+
+def test_counts_the_seconds_that_the_loop_waited():
+    def draw(step):
+        if step == 0:
+            time.sleep(0.1)
+        return number(step)
+
+    with BatchFeed(draw, 3) as feed:
+        assert feed.waited == 0
+        for _ in feed:
+            pass
+    assert feed.waited >= 0.1
