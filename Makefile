@@ -44,9 +44,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# One module a row of docs/performance.md; each measures ours and its peer in one run (half an hour on two cores).
+BENCHMARKS := losses loss_step confusion training_input copy_paste mask_statistics training_epoch evaluation turnover \
+	orchestration search_wall_clock dead_tracker report
+
 bench: $(INSTALLED)
 	mkdir -p benchmarks/results
-	for module in orchestration dead_tracker loss_step copy_paste evaluation mask_statistics report; do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
+	for module in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$module --json benchmarks/results/$$module.json || exit 1; done
 
 # What grows with the number of trials: 100, 1,000 and 5,000 of them, each resumed (half an hour on two cores).
 bench-scale: $(INSTALLED)

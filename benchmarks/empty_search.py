@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
+from benchmarks.made_up_metrics import EPOCHS, made_up_metrics
 from search.config import SearchConfig
 from search.launch import SearchOutcome, run_search
 from search.progress import PlainView, SearchView
@@ -13,10 +14,6 @@ from trainable.device import Compute
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.training import EpochOutcome, State
 from trainable.trial_data import TrialData
-
-EPOCHS: Final = 3
-METRICS: Final = 48
-_SPREAD: Final = 1e6
 
 
 class EmptyTraining:
@@ -47,15 +44,6 @@ class EmptyTrainable(SegmentationTrainable):
     def build(self, config: Any, data: TrialData, compute: Compute) -> EmptyTraining:
         """In place of the network."""
         return EmptyTraining(config.optimizer.learning_rate)
-
-
-def made_up_metrics(rate: float, epoch: int) -> dict[str, float]:
-    """48 metrics; the objective grows with the epoch.
-
-    What it makes of the rate cannot be learned, so that as many trials are stopped early at the end as at the start.
-    """
-    value = (rate * _SPREAD % 1.0) * epoch / EPOCHS
-    return {"miou": value} | {f"iou/class_{place}": value / (place + 1) for place in range(METRICS - 1)}
 
 
 def empty_search(trials: int, folder: Path, **changes: Any) -> SearchConfig:

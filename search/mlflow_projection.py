@@ -242,9 +242,9 @@ class _Session:
             TAG_PARENT: parent.run_id,
             TAG_ROLE: card.role,
             TAG_TRIAL: card.trial_id,
-            TAG_STATE: STATE_RUNNING,
             TAG_BASELINE: str(card.baseline).lower(),
         }
+        tags |= _end_tags(trial)  # of one that has ended meanwhile, here: later they are a commit more
         if card.confirms:
             tags[TAG_CONFIRMS] = card.confirms
         run = self._tracker.create(card.trial_id, card.created_ms, tags)

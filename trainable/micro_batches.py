@@ -119,7 +119,7 @@ class MicroBatches:
         return None
 
     def _at_once(self, criterion: nn.Module, images_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
-        loss: Tensor = criterion(self._logits(images_NCHW), self._to_device(target_NHW))
+        loss: Tensor = criterion(self._logits(criterion, images_NCHW), self._to_device(target_NHW))
         torch.autograd.backward(self._scaler.scale(loss))
         return loss.detach()
 
@@ -131,7 +131,7 @@ class MicroBatches:
         for images, target in parts:
             random.append(_RandomState(self._compute.device))
             with torch.no_grad():
-                part = _statistics(criterion, self._logits(images), target)
+                part = _statistics(criterion, self._logits(criterion, images), target)
             statistics.append(part.requires_grad_())
         loss = _loss(criterion, statistics, target_NHW)
         derivatives = torch.autograd.grad(self._scaler.scale(loss), statistics)
@@ -139,16 +139,17 @@ class MicroBatches:
         _restore_buffers(self._network, buffers)
         for (images, target), state, derivative in zip(parts, random, derivatives, strict=True):
             state.restore()
-            torch.autograd.backward(_statistics(criterion, self._logits(images), target), derivative)
+            torch.autograd.backward(_statistics(criterion, self._logits(criterion, images), target), derivative)
         end.restore()  # a loss may draw numbers too: the next step goes on after them
         return loss.detach()
 
-    def _logits(self, images_NCHW: Tensor) -> Tensor:
+    def _logits(self, criterion: nn.Module, images_NCHW: Tensor) -> Tensor:
+        """As the criterion wants them: losses of the user's own are promised float32, ours take any dtype."""
         compute = self._compute
         pixels_NCHW = normalise(images_NCHW, compute.device, compute.memory_format)
         with compute.autocast():
             logits_NCHW: Tensor = self._forward(pixels_NCHW)
-        return logits_NCHW.float()
+        return logits_NCHW if _adds_up(criterion) else logits_NCHW.float()
 
     def _to_device(self, target_NHW: Tensor) -> Tensor:
         return target_NHW.to(self._compute.device, non_blocking=True)

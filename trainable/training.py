@@ -1,5 +1,6 @@
 """The training loop of one trial, an epoch at a time; it knows neither where it is recorded nor who stops it."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainable import trial_record as names
+from trainable.batch_feed import Batch, BatchFeed
+from trainable.compilation import compile_seconds, compiled
 from trainable.config import TrialConfig
 from trainable.confusion import outcome_counts
 from trainable.crops import CropSampler
@@ -72,10 +75,11 @@ class Training:
         self._model = model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
         self._forward: nn.Module = self._model
         if config.runtime.compile:
-            self._forward = torch.compile(self._model)  # type: ignore[assignment]  # a module gives a module
+            self._forward = compiled(self._model, config, compute)
         pixel_counts = data.cache.pixel_counts[list(data.splits.train)].sum(axis=0)
         self._criterion = build_loss(config.loss, pixel_counts).to(compute.device)
-        self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed)
+        on_gpu = compute.device.type == "cuda"
+        self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed, pinned=on_gpu)
         self._scoring = Scoring(
             thing_labels=data.image_set.thing_labels,
             min_object_pixels=config.evaluation.min_object_pixels,
@@ -84,7 +88,11 @@ class Training:
         )
         optimizer = config.optimizer
         self._optimizer = torch.optim.AdamW(
-            self._model.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
+            self._model.parameters(),
+            lr=optimizer.learning_rate,
+            weight_decay=optimizer.weight_decay,
+            # One pass over the weights, and on a GPU no wait for the scaler's verdict.
+            fused=all(map(_is_dense, self._model.parameters())),
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
         self._micro_batches = MicroBatches(config, self._model, self._forward, compute, self._scaler)
@@ -101,8 +109,9 @@ class Training:
             InputError: A training step does not fit into memory, however few images are computed at once.
         """
         reset_peak_memory(self._compute.device)
+        compiled_before = compile_seconds()
         began = time.perf_counter()
-        train_loss = self._train(epoch, should_stop)
+        train_loss, waited = self._train(epoch, should_stop)
         seconds = time.perf_counter() - began
         notes = self._micro_batches.take_notes()
         if not math.isfinite(train_loss):
@@ -110,6 +119,7 @@ class Training:
         evaluation = evaluate(
             self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute, self._scoring
         )
+        notes += _compile_note(epoch, compile_seconds() - compiled_before)
         if evaluation.matrix.any() and not math.isfinite(evaluation.loss):
             # The weights broke in the last step: the labels of NaN logits would still make a number.
             return EpochOutcome({}, diverged=f"the dev loss became {evaluation.loss} in epoch {epoch}", notes=notes)
@@ -117,6 +127,7 @@ class Training:
             names.TRAIN_LOSS: train_loss,
             names.LEARNING_RATE: self._optimizer.param_groups[0]["lr"],
             names.IMAGES_PER_SECOND: self._sampler.steps * self._config.data.batch_size / seconds,
+            names.DATA_WAIT: waited / seconds,
             names.MICRO_BATCH_SIZE: self._micro_batches.size,
             names.PEAK_MEMORY_MB: peak_memory_mb(self._compute.device),
         } | self._dev_metrics(evaluation)
@@ -165,19 +176,25 @@ class Training:
             "sized_objects": evaluation.sized_objects,
         }
 
-    def _train(self, epoch: int, should_stop: Callable[[], bool]) -> float:
+    def _train(self, epoch: int, should_stop: Callable[[], bool]) -> tuple[float, float]:
+        """Mean loss of the epoch, and seconds waited for batches."""
         self._model.train()
         total = torch.zeros((), device=self._compute.device)
-        for step in range(self._sampler.steps):
-            if should_stop():
-                raise InterruptedTraining
-            total += self._step(epoch, step)
+        steps = self._sampler.steps
+        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps) as feed:
+            for step, batch in enumerate(feed, start=(epoch - 1) * steps):
+                if should_stop():
+                    raise InterruptedTraining
+                total += self._step(step, batch)
         # The only wait for the device in the epoch.
-        return float(total) / self._sampler.steps
+        return float(total) / steps, feed.waited
 
-    def _step(self, epoch: int, step: int) -> torch.Tensor:
-        images, target = self._sampler.batch(epoch, step)
-        self._set_learning_rate((epoch - 1) * self._sampler.steps + step)
+    def _step(self, step: int, batch: Batch) -> torch.Tensor:
+        """Step `step` of the trial, from 0."""
+        images, target = batch
+        self._set_learning_rate(step)
+        # Labels travel as bytes; losses of the user's own are promised int64.
+        target = target.to(self._compute.device, non_blocking=True).long()
         loss = self._micro_batches.backward(self._criterion, images, target)
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -208,6 +225,7 @@ class Training:
         """Continue from what `state` returned, on the same or another machine."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        _lay_as_weights(self._optimizer)
         if state["scaler"]:  # empty where the epochs before were not in fp16
             self._scaler.load_state_dict(state["scaler"])
         self._micro_batches.parts = state.get("micro_batches", 1)  # older states have none
@@ -218,3 +236,22 @@ class Training:
     def weights(self) -> State:
         """The network's weights alone."""
         return dict(self._model.state_dict())
+
+
+def _compile_note(epoch: int, seconds: float) -> tuple[str, ...]:
+    """A line where it took long: `images_per_second` of the epoch has that time in it."""
+    return (f"{seconds:.0f} s of epoch {epoch} went into compiling the network",) if seconds >= 1 else ()
+
+
+def _is_dense(weights: torch.Tensor) -> bool:
+    """Whether a fused step may walk over them; it takes floating-point numbers without gaps."""
+    dense = weights.is_contiguous() or weights.is_contiguous(memory_format=torch.channels_last)
+    return dense and weights.is_floating_point()
+
+
+def _lay_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Lay loaded moments in memory as their weights lie: a fused step on the CPU does not look at strides."""
+    for weights, moments in optimizer.state.items():
+        for name, loaded in moments.items():
+            if loaded.shape == weights.shape and loaded.stride() != weights.stride():
+                moments[name] = torch.empty_like(weights).copy_(loaded)

@@ -199,7 +199,8 @@ class TrialRun:
         self._durable = (*self._durable, record)
 
     def _save_checkpoint(self, epoch: int, outcome: EpochOutcome) -> None:
-        if outcome.diverged is None:
+        # Nothing continues from the last epoch, and its checkpoint would be most of what the end of a trial takes.
+        if outcome.diverged is None and epoch < self._max_epochs:
             self._checkpoints.save(epoch, self._trainer.state())
 
     def _write_best(self, epoch: int, outcome: EpochOutcome) -> None:

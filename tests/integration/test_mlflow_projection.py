@@ -275,6 +275,23 @@ def test_a_call_that_was_carried_out_but_failed_doubles_nothing(place, monkeypat
     assert place.runs()["t0000"].info.status == "FINISHED"
 
 
+def test_a_trial_that_ended_before_it_was_told_has_all_its_tags_from_the_start(place, monkeypatch):
+    """Tags that come later are a commit more, and trials end faster than a database on a slow disk commits."""
+    tags_later = []
+    log_batch = MlflowClient.log_batch
+
+    def note_tags(client, run_id, metrics=(), params=(), tags=(), **options):
+        tags_later.append([tag.key for tag in tags])
+        log_batch(client, run_id, metrics, params, tags, **options)
+
+    projection = place.projection()
+    projection.project(trial(epochs=0))
+    monkeypatch.setattr(MlflowClient, "log_batch", note_tags)
+    projection.project(trial(number=1, epochs=3, reason="pruned"))
+    assert tags_later == [[]]
+    assert place.states()["t0001"] == ("FINISHED", "pruned")
+
+
 def test_an_epoch_of_more_metrics_than_a_batch_takes_is_logged_as_a_whole(place, monkeypatch):
     """The objective goes last: an epoch that lost its second batch is not taken for logged."""
     metrics = {"objective": 0.25} | {f"iou/{number}": 0.5 for number in range(900)}

@@ -182,6 +182,14 @@ def test_reduced_precision_computes_the_same_in_parts(criterion):
     assert_equal_within(given, expected, 0.02)
 
 
+def test_our_losses_take_the_logits_as_the_network_computed_them_and_others_float32(criterion):
+    seen = []
+    with criterion.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype)):
+        train(make_network(), criterion, 6, compute=BF16)
+    own = isinstance(criterion, (Hardest, SquaredDice))
+    assert seen == [torch.float32 if own else torch.bfloat16]
+
+
 def test_a_step_replaces_the_gradient_of_the_step_before(criterion):
     network = make_network()
     for parts in (1, 3):

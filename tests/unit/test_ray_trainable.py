@@ -124,6 +124,18 @@ def test_a_reset_frees_all_that_the_last_trial_held(trainable, assignment):
         gc.enable()
 
 
+def test_trial_after_trial_a_process_holds_no_more_objects(trainable, assignment):
+    """Whatever a library notes of each network, optimizer or record that was ever made would add up."""
+    held = []
+    for number in range(1, 10):
+        trainable.train()
+        trainable.reset(assignment(f"t{number:04d}"))
+        gc.collect()
+        held.append(len(gc.get_objects()))
+    warm = held[3:]  # what is imported, cached and compiled at first use is there
+    assert max(warm) - min(warm) < 2 * len(warm)
+
+
 def test_cleaning_up_frees_too(assignment):
     built = SegmentationTrainable(config=assignment("t0000"))
     built.train()

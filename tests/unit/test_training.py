@@ -4,6 +4,8 @@ import itertools
 import json
 import math
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from trainable.trial_run import Place, TrialRun
 CPU = Compute(torch.device("cpu"), torch.float32)
 BF16 = Compute(torch.device("cpu"), torch.bfloat16)
 FP16 = Compute(torch.device("cpu"), torch.float16)
-TIMES = {"images_per_second", "peak_memory_mb"}
+TIMES = {"images_per_second", "peak_memory_mb", "data_wait"}
 STEPS = 4  # 25 train images in batches of 8
 
 
@@ -131,6 +133,49 @@ def test_a_stop_before_the_first_step_changes_nothing(config, synthetic_data):
     with pytest.raises(InterruptedTraining):
         training.run_epoch(1, lambda: True)
     assert_equal(from_bytes(before), training.state())
+
+
+def feed_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batch-feed")]
+
+
+def test_an_epoch_leaves_no_thread_however_it_ends(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    asked = itertools.count()
+    with pytest.raises(InterruptedTraining) as caught:
+        training.run_epoch(1, lambda: next(asked) == 2)
+    assert feed_threads() == [], f"while {caught.value!r} still holds the frames of the loop"
+    training.run_epoch(1, never)
+    assert feed_threads() == []
+
+
+def test_what_drawing_raises_ends_the_epoch_as_it_is(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    batch = training._sampler.batch
+
+    def fail(epoch, step):
+        if step == 2:
+            raise InputError("the decoded images must be whole", "a damaged map", "Delete it")
+        return batch(epoch, step)
+
+    training._sampler.batch = fail
+    with pytest.raises(InputError, match=r"the decoded images must be whole; got a damaged map\. Delete it"):
+        training.run_epoch(1, never)
+    assert feed_threads() == []
+
+
+def test_the_share_of_an_epoch_that_waited_for_data_is_measured(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    batch = training._sampler.batch
+
+    def draw_slowly(epoch, step):
+        time.sleep(0.2)
+        return batch(epoch, step)
+
+    training._sampler.batch = draw_slowly
+    metrics = training.run_epoch(1, never).metrics
+    seconds = STEPS * config.data.batch_size / metrics["images_per_second"]
+    assert 0.2 <= metrics["data_wait"] * seconds <= seconds, "the first batch is waited for at least"
 
 
 class Breaks(nn.Module):
@@ -265,6 +310,40 @@ def test_weights_and_loss_stay_float32_in_bf16(config, synthetic_data):
     assert {value.dtype for value in training.weights().values()} == {torch.float32, torch.int64}
 
 
+def test_a_state_whose_moments_lie_otherwise_in_memory_continues_the_same(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    training.run_epoch(1, never)
+    state = from_bytes(to_bytes(training.state()))
+    turned = from_bytes(to_bytes(state))
+    moments = turned["optimizer"]["state"]
+    for number, values in moments.items():
+        moments[number] = {name: value.contiguous() for name, value in values.items()}
+    continued = []
+    for begun in (state, turned):
+        training.load_state(begun)
+        continued.append((numbers(training.run_epoch(2, never).metrics), to_bytes(training.weights())))
+    assert continued[0][0] == continued[1][0]
+    assert_equal(*(from_bytes(weights) for _, weights in continued))
+
+
+class Gapped(nn.Conv2d):
+    """A network with a weight that has gaps in memory, or none."""
+
+    def __init__(self, gaps):
+        super().__init__(3, 12, 1)
+        self.bias = nn.Parameter(torch.zeros(24)[::2] if gaps else torch.zeros(12))
+
+
+def test_weights_with_gaps_in_memory_are_trained_like_others(config, synthetic_data, monkeypatch):
+    learnt = []
+    for gaps in (False, True):
+        monkeypatch.setattr("trainable.training.build_model", lambda *_, gaps=gaps: Gapped(gaps))
+        training = Training(config, synthetic_data, CPU)
+        training.run_epoch(1, never)
+        learnt.append(training.weights())
+    torch.testing.assert_close(learnt[1], learnt[0])
+
+
 @pytest.mark.parametrize(("before", "after"), [(CPU, FP16), (FP16, CPU), (BF16, CPU), (CPU, BF16)])
 def test_a_trial_continues_in_another_precision(config, synthetic_data, before, after):
     """The next machine may have another device."""
@@ -349,6 +428,23 @@ def test_where_the_network_cannot_be_trained_on_less_it_fails_with_the_reason(co
     message = "out of memory at micro-batches of 2 images, the smallest parts of a batch of 8 that deeplabv3plus can be"
     with pytest.raises(InputError, match=message):
         training.run_epoch(1, never)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_does_not_wait_for_the_gpu(config, synthetic_data, dtype, parts):
+    training = Training(config, synthetic_data, Compute(torch.device("cuda"), dtype))
+    training._micro_batches.parts = parts
+    training.run_epoch(1, never)  # with what is made once
+    training._model.train()
+    batch = training._sampler.batch(2, 0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss = training._step(STEPS, batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert loss.isfinite()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -195,6 +195,15 @@ def test_only_the_best_files_and_two_checkpoints_are_kept(folder):
     assert {name for name in names if name.startswith("checkpoints/")} == {"checkpoints/0004.pt", "checkpoints/0005.pt"}
 
 
+def test_the_last_epoch_has_no_checkpoint_because_nothing_continues_from_it(folder):
+    run(folder, 6)
+    assert folder.names("trials/t0000/checkpoints") == ["0004.pt", "0005.pt"]
+    folder.write("trials/t0000/epochs/0006.json", b"damaged")
+    trainer = FakeTrainer()
+    run(folder, 6, trainer)
+    assert trainer.trained == [6]
+
+
 def test_best_files_are_those_of_the_best_epoch(folder):
     run(folder, 5)
     trial = folder.child("trials", "t0000")
@@ -224,7 +233,7 @@ def test_a_new_run_trains_no_durable_epoch_again(folder):
     assert float(trainer.weight) == sum(range(1, 7))
 
 
-CHANGES = 28
+CHANGES = 26
 """Writes and deletions of six epochs and a start."""
 
 
