@@ -315,7 +315,7 @@ def quality(cache: Path, compute: Compute, seeds: int, epochs: int, workers: int
     error = float((ours_S - theirs_S).std(ddof=1)) / seeds**0.5
     if gain < -2 * error:
         raise RuntimeError(f"dev mIoU is lower by {-gain:.4f}, of which the seeds explain {error:.4f}")
-    case = f"dev mIoU after {epochs} epochs of {steps} steps, mean of {seeds} seeds (difference {gain:+.3f} +- {error:.3f})"
+    case = f"dev mIoU after {epochs} epochs of {steps} steps, {seeds} seeds (difference {gain:+.3f} +- {error:.3f})"
     return Row(case, ours_S.mean(), theirs_S.mean(), ours_S.mean() / theirs_S.mean())
 
 

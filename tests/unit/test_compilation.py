@@ -1,5 +1,7 @@
 """`runtime.compile`: what is compiled once serves the trials after it; a machine that cannot compile says so."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from torch._inductor import config as inductor
 
 from trainable.compilation import _make_room, compile_seconds, require_compiler
 from trainable.config import DataConfig, ModelConfig, RuntimeConfig, TrialConfig
-from trainable.device import Compute
+from trainable.device import Compute, free_memory
 from trainable.errors import SearchFaultError
 from trainable.training import Training
 
@@ -98,6 +100,15 @@ def test_a_compiled_network_learns_what_it_learns_otherwise(config, synthetic_da
     plain, fast = (train(config(compile=way), synthetic_data).metrics for way in (False, True))
     for name in ("train_loss", "dev_loss", "miou"):
         assert fast[name] == pytest.approx(plain[name], rel=1e-4)
+
+
+def test_what_was_compiled_does_not_hold_the_network_of_a_trial_that_is_over(config, synthetic_data):
+    training = Training(config(), synthetic_data, CPU)
+    training.run_epoch(1, lambda: False)
+    network = weakref.ref(training._model)
+    del training
+    free_memory()
+    assert network() is None
 
 
 def test_a_machine_that_cannot_compile_is_told_before_anything_is_trained(config, synthetic_data):

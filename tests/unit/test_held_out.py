@@ -149,8 +149,8 @@ def test_every_write_of_a_measurement_is_tried_below(folder, tmp_path):
     assert len(writes) == LAST_WRITE
 
 
-LAST_WRITE = 12
-"""Attempt; weights, checkpoint, record of two best epochs; checkpoint, record of the last; three of the measurement."""
+LAST_WRITE = 11
+"""Attempt; weights, checkpoint, record of two best epochs; record of the last; three of the measurement."""
 
 
 @pytest.mark.parametrize("moment", range(1, LAST_WRITE + 1))
