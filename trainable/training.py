@@ -224,8 +224,7 @@ class Training:
     def load_state(self, state: State) -> None:
         """Continue from what `state` returned, on the same or another machine."""
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        _lay_as_weights(self._optimizer)
+        _load_optimizer(self._optimizer, state["optimizer"])
         if state["scaler"]:  # empty where the epochs before were not in fp16
             self._scaler.load_state_dict(state["scaler"])
         self._micro_batches.parts = state.get("micro_batches", 1)  # older states have none
@@ -249,9 +248,12 @@ def _is_dense(weights: torch.Tensor) -> bool:
     return dense and weights.is_floating_point()
 
 
-def _lay_as_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Lay loaded moments in memory as their weights lie: a fused step on the CPU does not look at strides."""
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Continue from a state, also from one of a step that was not fused, or of another memory format."""
+    groups = [group | {"fused": optimizer.defaults["fused"]} for group in state["param_groups"]]
+    optimizer.load_state_dict(state | {"param_groups": groups})
     for weights, moments in optimizer.state.items():
         for name, loaded in moments.items():
+            # A fused step on the CPU does not look at strides.
             if loaded.shape == weights.shape and loaded.stride() != weights.stride():
                 moments[name] = torch.empty_like(weights).copy_(loaded)

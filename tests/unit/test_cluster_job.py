@@ -266,12 +266,12 @@ import http.server, os, sys, threading
 if {refuses}:
     sys.exit("ubuntu@10.0.0.1: Permission denied (publickey).")
 port = int(sys.argv[sys.argv.index("-L") + 1].split(":")[1])
+open("ssh.pid", "w").write(str(os.getpid()))
 server = http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-open("ssh.pid", "w").write(str(os.getpid()))
 sys.stdin.read()
 """
-"""Listens where ssh would, until its input ends, as `cat` on the head would. The real one is in tests/cluster."""
+"""Says who it is and listens where ssh would, until its input ends, as `cat` on the head would. The real one is in tests/cluster."""
 
 
 def put_ssh(monkeypatch, refuses=False):
