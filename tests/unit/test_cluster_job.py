@@ -271,7 +271,7 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.Simple
 threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdin.read()
 """
-"""Says who it is and listens where ssh would, until its input ends, as `cat` on the head would. The real one is in tests/cluster."""
+"""Listens where ssh would, until its input ends, as `cat` on the head would. The real one is in tests/cluster."""
 
 
 def put_ssh(monkeypatch, refuses=False):
