@@ -181,7 +181,8 @@ class Training:
         self._model.train()
         total = torch.zeros((), device=self._compute.device)
         steps = self._sampler.steps
-        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps) as feed:
+        ahead = self._compute.device.type == "cuda"
+        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps, ahead=ahead) as feed:
             for step, batch in enumerate(feed, start=(epoch - 1) * steps):
                 if should_stop():
                     raise InterruptedTraining

@@ -1,4 +1,4 @@
-"""Batches drawn ahead: in order, one at a time, and no thread that outlives its loop."""
+"""Batches in order, one at a time, and no thread that outlives its loop."""
 
 import threading
 import time
@@ -19,8 +19,9 @@ def threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("batch-feed")]
 
 
-def test_hands_out_every_batch_once_and_in_order():
-    with BatchFeed(number, 5) as feed:
+@pytest.mark.parametrize("ahead", [True, False])
+def test_hands_out_every_batch_once_and_in_order(ahead):
+    with BatchFeed(number, 5, ahead=ahead) as feed:
         assert [(int(images), int(target)) for images, target in feed] == [(0, 0), (1, -1), (2, -2), (3, -3), (4, -4)]
 
 
@@ -31,7 +32,7 @@ def test_the_next_batch_is_drawn_while_the_loop_is_busy_with_one():
         drawn[step].set()
         return number(step)
 
-    with BatchFeed(draw, 3) as feed:
+    with BatchFeed(draw, 3, ahead=True) as feed:
         for step, _ in enumerate(feed):
             assert step == 2 or drawn[step + 1].wait(timeout=60)
 
@@ -44,7 +45,7 @@ def test_no_more_than_one_batch_is_drawn_ahead():
         ahead.append(step - current)
         return number(step)
 
-    with BatchFeed(draw, 20) as feed:
+    with BatchFeed(draw, 20, ahead=True) as feed:
         for step, _ in enumerate(feed):
             current = step
             time.sleep(0.001)
@@ -58,7 +59,7 @@ def test_an_error_of_drawing_is_raised_as_it_is_where_its_batch_would_come():
             raise InputError("a rule", "a value", "Do this")
         return number(step)
 
-    with BatchFeed(draw, 4) as feed:
+    with BatchFeed(draw, 4, ahead=True) as feed:
         batches = iter(feed)
         assert [int(next(batches)[0]) for _ in range(2)] == [0, 1]
         with pytest.raises(InputError, match=r"a rule; got a value\. Do this"):
@@ -67,7 +68,7 @@ def test_an_error_of_drawing_is_raised_as_it_is_where_its_batch_would_come():
 
 
 def test_the_thread_ends_with_the_last_batch():
-    with BatchFeed(number, 2) as feed:
+    with BatchFeed(number, 2, ahead=True) as feed:
         assert len(list(feed)) == 2
         assert len(threads()) == 1
     assert threads() == []
@@ -81,7 +82,7 @@ def test_a_loop_that_is_left_leaves_no_thread_and_draws_no_more():
         return number(step)
 
     def loop():
-        with BatchFeed(draw, 100) as feed:
+        with BatchFeed(draw, 100, ahead=True) as feed:
             for _ in feed:
                 raise KeyboardInterrupt
 
@@ -97,8 +98,23 @@ def test_counts_the_seconds_that_the_loop_waited():
             time.sleep(0.1)
         return number(step)
 
-    with BatchFeed(draw, 3) as feed:
+    with BatchFeed(draw, 3, ahead=True) as feed:
         assert feed.waited == 0
         for _ in feed:
             pass
     assert feed.waited >= 0.1
+
+
+def test_without_a_thread_a_batch_is_drawn_when_it_is_wanted_and_drawing_is_waiting():
+    drawn = []
+
+    def draw(step):
+        drawn.append(step)
+        time.sleep(0.05)
+        return number(step)
+
+    with BatchFeed(draw, 3, ahead=False) as feed:
+        for step, _ in enumerate(feed):
+            assert drawn == list(range(step + 1))
+            assert threads() == []
+    assert feed.waited >= 0.15
