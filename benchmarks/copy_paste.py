@@ -79,7 +79,7 @@ def time_network(
     optimizer = torch.optim.AdamW(model.parameters())
 
     def step() -> None:
-        pixels = normalise(images_NCHW, compute.device, compute.memory_format)
+        pixels = normalise(images_NCHW, compute.device)
         with compute.autocast():
             logits = model(pixels)
         target = target_NHW.to(compute.device).long()

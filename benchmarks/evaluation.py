@@ -287,7 +287,7 @@ def train(model: nn.Module, data: TrialData, compute: Compute, steps: int) -> No
     for step in range(steps):
         images_NCHW, target_NHW = sampler.batch(1 + step // sampler.steps, step % sampler.steps)
         with compute.autocast():
-            logits = model(normalise(images_NCHW, compute.device, compute.memory_format))
+            logits = model(normalise(images_NCHW, compute.device))
         loss = CRITERION(logits.float(), target_NHW.to(compute.device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

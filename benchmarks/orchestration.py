@@ -22,7 +22,7 @@ from typing import Any, Final
 from benchmarks.empty_search import empty_search, run_empty
 from benchmarks.made_up_metrics import EPOCHS, METRICS, made_up_metrics
 from benchmarks.ray_recipe import EXPERIMENT, run_recipe, tracking_uri
-from benchmarks.result import lower_is_better, publish
+from benchmarks.result import lower_is_better, publish, require
 
 PEERS: Final[dict[str, tuple[str, ...]]] = {
     "torch and the model library imported": ("torch", "segmentation_models_pytorch"),
@@ -35,7 +35,7 @@ def time_ours(trials: int, folder: Path) -> float:
     outcome = run_empty(empty_search(trials, folder / "ours"))
     ended = time.time()
     for trial in outcome.trials:
-        _require(trial.end is not None, f"{trial.card.trial_id} has not ended")
+        require(trial.end is not None, f"{trial.card.trial_id} has not ended")
         _require_metrics(trial.epochs[-1].metrics, trial.card.params["optimizer.learning_rate"], len(trial.epochs))
     _require_tracked(outcome.tracking_uri, "aerosweep", trials + 1)  # the search is a run, too
     return (ended - outcome.trials[0].card.created_ms / 1000) / trials
@@ -73,7 +73,7 @@ def time_peer(trials: int, folder: Path, imports: Sequence[str]) -> float:
 
 def _require_metrics(found: dict[str, Any], rate: float, epoch: int) -> None:
     expected = made_up_metrics(rate, epoch)
-    _require(expected.items() <= found.items(), f"epoch {epoch} at {rate} was recorded as {found}")
+    require(expected.items() <= found.items(), f"epoch {epoch} at {rate} was recorded as {found}")
 
 
 def _require_tracked(uri: str, experiment: str, runs: int) -> None:
@@ -83,12 +83,7 @@ def _require_tracked(uri: str, experiment: str, runs: int) -> None:
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     ended = [run for run in client.search_runs([found.experiment_id]) if run.info.end_time]
-    _require(len(ended) == runs, f"{uri} has {len(ended)} runs that ended, not {runs}")
-
-
-def _require(met: bool, otherwise: str) -> None:
-    if not met:
-        raise RuntimeError(otherwise)
+    require(len(ended) == runs, f"{uri} has {len(ended)} runs that ended, not {runs}")
 
 
 def main() -> None:

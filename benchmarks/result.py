@@ -48,6 +48,16 @@ def publish(name: str, rows: Sequence[Row], json_file: Path | None) -> None:
         json_file.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def require(met: bool, otherwise: str) -> None:
+    """Check that both sides did the same, or that a side did what it is timed for.
+
+    Raises:
+        RuntimeError: They did not.
+    """
+    if not met:
+        raise RuntimeError(otherwise)
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {

@@ -155,7 +155,7 @@ def ours(sampler: CropSampler, compute: Compute) -> Iterator[Pair]:
     for epoch in itertools.count(1):
         for step in range(sampler.steps):
             images_NCHW, target_NHW = sampler.batch(epoch, step)
-            pixels_NCHW = normalise(images_NCHW, compute.device, compute.memory_format)
+            pixels_NCHW = normalise(images_NCHW, compute.device)
             yield pixels_NCHW, target_NHW.to(compute.device, non_blocking=True).long()
 
 
@@ -185,7 +185,7 @@ to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN
 def seed_item(image_set: ImageSet, plan: CropPlan) -> Pair:
     """The seed study's pipeline, of the crop alone."""
     image, mask = (part.crop(box(plan)) for part in open_pair(image_set, plan.index))
-    if plan.mirrored:
+    if plan.horizontal_flip:
         image, mask = transforms.functional.hflip(image), transforms.functional.hflip(mask)
     return to_tensor(image), torch.from_numpy(np.array(mask)).long()
 
@@ -194,7 +194,7 @@ def seed_item_cropped_last(image_set: ImageSet, plan: CropPlan) -> Pair:
     """The seed study's pipeline as it was, and then the crop."""
     image, mask = open_pair(image_set, plan.index)
     left, top, right, bottom = box(plan)
-    if plan.mirrored:
+    if plan.horizontal_flip:
         image, mask = transforms.functional.hflip(image), transforms.functional.hflip(mask)
         left, right = image.width - right, image.width - left
     labels_HW = torch.from_numpy(np.array(mask)).long()
@@ -207,7 +207,7 @@ def distorted_item(image_set: ImageSet, plan: CropPlan) -> Pair:
     window = (plan.window.top, plan.window.left, plan.window.height, plan.window.width)
     image = F.resize(F.crop(image, *window), [SIDE, SIDE], antialias=True)
     mask = F.resize(F.crop(mask, *window), [SIDE, SIDE], InterpolationMode.NEAREST_EXACT)
-    if plan.mirrored:
+    if plan.horizontal_flip:
         image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
     if plan.jitter is not None:
         image = F.adjust_brightness(image, plan.jitter.brightness)
@@ -282,7 +282,7 @@ def check_same(
     """Raise unless the pipelines make of our plans what we make of them."""
     for sampler, items in ((flipped, (seed_item, seed_item_cropped_last)), (default, (distorted_item,))):
         images_NCHW, target_NHW = sampler.batch(1, position // BATCH)
-        pixels_NCHW = normalise(images_NCHW, compute.device, compute.memory_format).cpu()
+        pixels_NCHW = normalise(images_NCHW, compute.device).cpu()
         plan = sampler.plan(1, position)
         for item in items:
             image_CHW, target_HW = item(image_set, plan)

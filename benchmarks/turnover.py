@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.result import Row, lower_is_better, publish, require
 from benchmarks.timed_training import FOLDER, Span, TimedTrainable, read_spans
 from search.config import SearchConfig
 from search.launch import run_search
@@ -71,8 +71,8 @@ def time_ours(trials: int, share: Share, folder: Path) -> tuple[float, list[Tria
     view = PlainView(Console(quiet=True))
     outcome = run_search(config, resume=False, address=None, view=view, say=view.say, trainable=TimedTrainable)
     spans = read_spans(Path(outcome.folder, FOLDER))
-    _require(len(spans) == trials, f"ours trained {len(spans)} of {trials} trials")
-    _require(len({span.pid for span in spans}) == 1, "the process of ours was not kept")
+    require(len(spans) == trials, f"ours trained {len(spans)} of {trials} trials")
+    require(len({span.pid for span in spans}) == 1, "the process of ours was not kept")
     return between(spans), outcome.trials
 
 
@@ -92,9 +92,9 @@ def time_peer(trials: Sequence[TrialSnapshot], share: Share, folder: Path) -> fl
         max_concurrent_trials=1,
     )
     spans = read_spans(folder / FOLDER)
-    _require(len({span.pid for span in spans}) == len(trials), "the peer had no process a trial")
+    require(len({span.pid for span in spans}) == len(trials), "the peer had no process a trial")
     expected = {trial.card.trial_id: trial.epochs[0].metrics["miou"] for trial in trials}
-    _require({span.trial: span.miou for span in spans} == expected, "the peer did not train what ours trained")
+    require({span.trial: span.miou for span in spans} == expected, "the peer did not train what ours trained")
     return between(spans)
 
 
@@ -119,7 +119,7 @@ def _train_many(trials: int, share: Share, folder: Path) -> list[float]:
     resident = []
     for number in range(trials):
         result = trainable.train()
-        _require(keys.RECORD in result, f"trial {number} was not trained: {result}")
+        require(keys.RECORD in result, f"trial {number} was not trained: {result}")
         trainable.reset(_assignment(number + 1, share, folder))
         resident.append(_resident_mb())
     return resident
@@ -165,13 +165,8 @@ def memory_row(resident: Sequence[float]) -> Row:
         f"resident memory over {len(resident)} trials of one process: first {resident[0]:.0f} MB, after {_WARM} "
         f"{warm:.0f} MB, last {last:.0f} MB, {growth_kb:+.1f} KB a trial"
     )
-    _require(growth_kb < _MAY_GROW_KB, "a process grows with its trials")
+    require(growth_kb < _MAY_GROW_KB, "a process grows with its trials")
     return lower_is_better(f"resident memory after {len(resident)} trials; peer: after {_WARM} [MB]", last, warm)
-
-
-def _require(met: bool, otherwise: str) -> None:
-    if not met:
-        raise RuntimeError(otherwise)
 
 
 def main() -> None:

@@ -37,15 +37,15 @@ class CropPlan:
     Attributes:
         index: The image.
         window: The part of it.
-        mirrored: Whether it is flipped left to right.
-        upended: Whether it is flipped top to bottom.
+        horizontal_flip: Whether it is flipped left to right.
+        vertical_flip: Whether it is flipped top to bottom.
         jitter: How its colours are distorted, or None.
     """
 
     index: int
     window: Window
-    mirrored: bool
-    upended: bool
+    horizontal_flip: bool
+    vertical_flip: bool
     jitter: Jitter | None
 
 
@@ -99,7 +99,7 @@ class CropSampler:
         generator = np.random.default_rng((self._seed, epoch, position + 1))
         # All decisions are drawn before any is used: trials that differ in one still share the others.
         class_first, which_class, which_image, which_pixel, zoom, down, across = generator.random(7)
-        mirrored, upended = generator.random(2) < 0.5
+        across_flip, down_flip = generator.random(2) < 0.5
         factors = 1 + self._config.color_jitter * generator.uniform(-1, 1, 3)
         order = self._order(epoch)
         index, anchor = int(order[position % len(order)]), None
@@ -109,8 +109,8 @@ class CropSampler:
         return CropPlan(
             index,
             self._window(index, float(np.exp(low + zoom * (high - low))), (down, across), anchor),
-            mirrored=bool(self._config.horizontal_flip and mirrored),
-            upended=bool(self._config.vertical_flip and upended),
+            horizontal_flip=bool(self._config.horizontal_flip and across_flip),
+            vertical_flip=bool(self._config.vertical_flip and down_flip),
             jitter=Jitter(*factors.tolist()) if self._config.color_jitter > 0 else None,
         )
 
@@ -129,7 +129,7 @@ class CropSampler:
             image, mask = image.copy(), mask.copy()  # the maps are read-only
             self._paster.paste(image, mask, epoch, position)
         _fit(image, mask, image_CHW, mask_HW)
-        sides = [side for side, flipped in ((-1, plan.mirrored), (-2, plan.upended)) if flipped]
+        sides = [side for side, flipped in ((-1, plan.horizontal_flip), (-2, plan.vertical_flip)) if flipped]
         if sides:
             image_CHW.copy_(image_CHW.flip(sides))
             mask_HW.copy_(mask_HW.flip(sides))

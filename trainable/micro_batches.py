@@ -86,7 +86,7 @@ class MicroBatches:
         Args:
             criterion: `criterion(logits_NCHW, target_NHW) -> scalar`.
             images_NCHW: uint8, on the CPU.
-            target_NHW: int64, on the CPU.
+            target_NHW: uint8, on the CPU.
 
         Returns:
             The whole batch's loss, unscaled, detached.
@@ -146,13 +146,14 @@ class MicroBatches:
     def _logits(self, criterion: nn.Module, images_NCHW: Tensor) -> Tensor:
         """As the criterion wants them: losses of the user's own are promised float32, ours take any dtype."""
         compute = self._compute
-        pixels_NCHW = normalise(images_NCHW, compute.device, compute.memory_format)
+        pixels_NCHW = normalise(images_NCHW, compute.device)
         with compute.autocast():
             logits_NCHW: Tensor = self._forward(pixels_NCHW)
         return logits_NCHW if _adds_up(criterion) else logits_NCHW.float()
 
     def _to_device(self, target_NHW: Tensor) -> Tensor:
-        return target_NHW.to(self._compute.device, non_blocking=True)
+        """Labels travel as bytes; losses of the user's own are promised int64."""
+        return target_NHW.to(self._compute.device, non_blocking=True).long()
 
     def _halve(self) -> None:
         batch, before = self._config.data.batch_size, self.size

@@ -9,22 +9,18 @@ _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
-def normalise(images_NCHW: torch.Tensor, device: torch.device, memory_format: torch.memory_format) -> torch.Tensor:
+def normalise(images_NCHW: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Move uint8 images to the device and normalise them there.
 
     Args:
         images_NCHW: uint8, RGB.
         device: Where the network is.
-        memory_format: The network's.
 
     Returns:
-        float32 of the same shape.
+        float32 of the same shape, channels last as `trainable.device.Compute.memory_format`.
     """
     mean, std = _statistics(device)
-    pixels_NCHW = images_NCHW.to(device, non_blocking=True).to(torch.float32, memory_format=memory_format)
-    if memory_format != torch.channels_last:
-        pixels_NCHW.sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))
-        return pixels_NCHW
+    pixels_NCHW = images_NCHW.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
     # Whole lines of interleaved channels: three values at a time would take ten times as long.
     n, _, height, width = images_NCHW.shape
     lines = pixels_NCHW.permute(0, 2, 3, 1).view(n, height, 3 * width)

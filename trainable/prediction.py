@@ -38,7 +38,7 @@ def view_logits(
     images, masks = zip(*(cut(cache, index, view.window) for index in indices), strict=True)
     target = torch.from_numpy(np.stack(masks)).to(compute.device, non_blocking=True)
     images_NCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    pixels = normalise(images_NCHW, compute.device, compute.memory_format)
+    pixels = normalise(images_NCHW, compute.device)
     bottom, right = (-view.window.height) % _STRIDE, (-view.window.width) % _STRIDE
     with compute.autocast():
         logits = model(F.pad(pixels, (0, right, 0, bottom)))

@@ -78,8 +78,8 @@ class Training:
             self._forward = compiled(self._model, config, compute)
         pixel_counts = data.cache.pixel_counts[list(data.splits.train)].sum(axis=0)
         self._criterion = build_loss(config.loss, pixel_counts).to(compute.device)
-        on_gpu = compute.device.type == "cuda"
-        self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed, pinned=on_gpu)
+        self._on_gpu = compute.device.type == "cuda"
+        self._sampler = CropSampler(data.cache, data.splits.train, config.data, config.seed, pinned=self._on_gpu)
         self._scoring = Scoring(
             thing_labels=data.image_set.thing_labels,
             min_object_pixels=config.evaluation.min_object_pixels,
@@ -181,8 +181,7 @@ class Training:
         self._model.train()
         total = torch.zeros((), device=self._compute.device)
         steps = self._sampler.steps
-        ahead = self._compute.device.type == "cuda"
-        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps, ahead=ahead) as feed:
+        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps, ahead=self._on_gpu) as feed:
             for step, batch in enumerate(feed, start=(epoch - 1) * steps):
                 if should_stop():
                     raise InterruptedTraining
@@ -194,8 +193,6 @@ class Training:
         """Step `step` of the trial, from 0."""
         images, target = batch
         self._set_learning_rate(step)
-        # Labels travel as bytes; losses of the user's own are promised int64.
-        target = target.to(self._compute.device, non_blocking=True).long()
         loss = self._micro_batches.backward(self._criterion, images, target)
         self._scaler.step(self._optimizer)
         self._scaler.update()

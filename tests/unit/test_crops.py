@@ -246,7 +246,8 @@ def test_a_crop_is_what_torchvision_makes_of_its_plan(array_cache, color_jitter)
             wanted_CHW, wanted_HW = by_torchvision(cache, plans[-1], (64, 96))
             assert torch.equal(image_CHW, wanted_CHW)
             assert torch.equal(target_HW, wanted_HW)
-    assert {(plan.mirrored, plan.upended) for plan in plans} == {(a, b) for a in (False, True) for b in (False, True)}
+    flips = {(plan.horizontal_flip, plan.vertical_flip) for plan in plans}
+    assert flips == {(a, b) for a in (False, True) for b in (False, True)}
     assert {plan.index for plan in plans} == {0, 1, 2}
 
 
@@ -254,7 +255,7 @@ def by_torchvision(cache, plan, size):
     image, mask = (array.copy() for array in cut(cache, plan.index, plan.window))
     image_CHW = F.resize(torch.from_numpy(image).permute(2, 0, 1), list(size), antialias=True)
     mask_1HW = F.resize(torch.from_numpy(mask)[None], list(size), InterpolationMode.NEAREST_EXACT)
-    for flipped, flip in ((plan.mirrored, F.horizontal_flip), (plan.upended, F.vertical_flip)):
+    for flipped, flip in ((plan.horizontal_flip, F.horizontal_flip), (plan.vertical_flip, F.vertical_flip)):
         if flipped:
             image_CHW, mask_1HW = flip(image_CHW), flip(mask_1HW)
     if plan.jitter is not None:

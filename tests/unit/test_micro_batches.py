@@ -150,7 +150,7 @@ def test_the_mean_over_parts_would_be_another_gradient():
     _, expected = train(network, criterion, 6)
     network.zero_grad()
     for images, target in zip(*(whole.tensor_split(3) for whole in make_batch(6)), strict=True):
-        (criterion(network(normalise(images, CPU.device, CPU.memory_format)), target) / 3).backward()
+        (criterion(network(normalise(images, CPU.device)), target) / 3).backward()
     assert (gradients(network) - expected).norm() > 0.05 * expected.norm()
 
 
@@ -203,7 +203,7 @@ def test_both_passes_draw_the_same_numbers_and_the_next_step_goes_on_after_them(
     images, target = make_batch(6)
 
     torch.manual_seed(5)
-    logits = [network(normalise(part, CPU.device, CPU.memory_format)) for part in images.tensor_split(3)]
+    logits = [network(normalise(part, CPU.device)) for part in images.tensor_split(3)]
     criterion(torch.cat(logits), target).backward()
     expected, random = gradients(network), torch.get_rng_state()
 
@@ -218,7 +218,7 @@ def test_running_statistics_move_once_a_part(criterion):
     expected = make_network(nn.BatchNorm2d(8))
     images, _ = make_batch(5)
     for part in images.tensor_split(2):
-        expected(normalise(part, CPU.device, CPU.memory_format))
+        expected(normalise(part, CPU.device))
     train(network, criterion, 5, 2)
     assert network[1].num_batches_tracked == 2
     for given, buffer in zip(network.buffers(), expected.buffers(), strict=True):

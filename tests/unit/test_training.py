@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainable.batch_feed import BatchFeed
 from trainable.checkpoint import from_bytes, to_bytes
 from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
 from trainable.confusion import class_metrics
@@ -139,6 +140,35 @@ def feed_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("batch-feed")]
 
 
+@pytest.fixture
+def drawn_ahead(monkeypatch):
+    """Batches are drawn by a thread, as for a GPU."""
+    monkeypatch.setattr("trainable.training.BatchFeed", lambda draw, steps, ahead: BatchFeed(draw, steps, ahead=True))
+
+
+def run_noting_who_draws(training):
+    """The metrics of an epoch, and the threads that drew its batches."""
+    batch, threads = training._sampler.batch, set()
+
+    def note(epoch, step):
+        threads.add(threading.current_thread().name)
+        return batch(epoch, step)
+
+    training._sampler.batch = note
+    return numbers(training.run_epoch(1, never).metrics), threads
+
+
+def test_a_cpu_draws_in_the_loop_what_a_thread_draws_for_a_gpu(config, synthetic_data, request):
+    metrics, threads = run_noting_who_draws(Training(config, synthetic_data, CPU))
+    assert threads == {threading.current_thread().name}
+
+    request.getfixturevalue("drawn_ahead")
+    ahead, threads = run_noting_who_draws(Training(config, synthetic_data, CPU))
+    assert threads == {"batch-feed_0"}
+    assert ahead == metrics
+
+
+@pytest.mark.usefixtures("drawn_ahead")
 def test_an_epoch_leaves_no_thread_however_it_ends(config, synthetic_data):
     training = Training(config, synthetic_data, CPU)
     asked = itertools.count()
@@ -149,6 +179,7 @@ def test_an_epoch_leaves_no_thread_however_it_ends(config, synthetic_data):
     assert feed_threads() == []
 
 
+@pytest.mark.usefixtures("drawn_ahead")
 def test_what_drawing_raises_ends_the_epoch_as_it_is(config, synthetic_data):
     training = Training(config, synthetic_data, CPU)
     batch = training._sampler.batch
