@@ -92,12 +92,10 @@ class Proxy:
                 threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
 
     def _pass_on(self, one, other):
-        try:
+        with contextlib.suppress(OSError):  # it was cut
             while data := one.recv(65536):
                 other.sendall(data)
             other.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
 
 def driver_of(folder):
