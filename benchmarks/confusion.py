@@ -30,6 +30,7 @@ from torchmetrics.classification import (
 )
 
 from benchmarks.result import lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.confusion import ClassMetrics, class_metrics, confusion_matrices
 from trainable.image_set import IGNORED
 
@@ -133,8 +134,7 @@ def take_turns(ways: Mapping[str, Way], prediction: Tensor, target: Tensor, roun
         for way, run in ways.items():
             began = time.perf_counter()
             metrics = run(prediction, target)
-            if prediction.is_cuda:
-                torch.cuda.synchronize()
+            synchronise(prediction.device)
             taken = time.perf_counter() - began
             if number:
                 times[way].append(1000 * taken)

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, ModelConfig
 from trainable.crops import CropSampler
 from trainable.dataset_config import DatasetConfig
@@ -87,8 +88,7 @@ def time_network(
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
-        if compute.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(compute.device)
 
     return statistics.median([timed(step) for _ in range(steps + 2)][2:])
 

@@ -38,6 +38,7 @@ from torch import nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, ModelConfig
 from trainable.confusion import class_metrics
 from trainable.crops import CropSampler
@@ -195,18 +196,13 @@ def forward_alone(model: nn.Module, compute: Compute) -> float:
     pixels = torch.randn(1, 3, height, width).to(compute.device, memory_format=compute.memory_format)
     seconds = []
     for _ in range(3):
-        _wait(compute)
+        synchronise(compute.device)
         began = time.perf_counter()
         with torch.no_grad(), compute.autocast():
             model(pixels)
-        _wait(compute)
+        synchronise(compute.device)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
-
-
-def _wait(compute: Compute) -> None:
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def large_images(model: nn.Module, data: TrialData, compute: Compute, folder: Path) -> list[Row]:

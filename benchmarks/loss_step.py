@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.config import LossConfig, ModelConfig
 from trainable.device import Compute, Share, choose_compute
 from trainable.loss_factory import build_loss
@@ -72,8 +73,7 @@ class Step:
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
         self._optimizer.step()
-        if self._compute.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(self._compute.device)
         return time.perf_counter() - began
 
 

@@ -12,8 +12,8 @@ get `logits.float()`, since in bfloat16 their values are off by up to 0.6 %.
 
 Peak extra memory is the most that torch had allocated at once between a call's start and its end, the gradient
 included, the logits and the target not: on the CPU summed up from the allocations that torch's profiler records, on a
-GPU `max_memory_allocated`. The seconds hold what fresh memory costs, as they do in a trial: where a system hands it out
-in pages of 4 KiB that can be half of a peer's time, and it varies with what the process has freed before.
+GPU `max_memory_allocated`. The seconds hold what fresh memory costs, as they do in a process that nobody has set up
+(a trial keeps what it frees): where a system hands it out in pages of 4 KiB that can be half of a peer's time.
 
 The last rows have the floor for a peer: what it takes to read the logits twice and write their gradient at the speed of
 a copy, or to compute two exponentials a logit from a cache, whichever is more.
@@ -36,6 +36,7 @@ from segmentation_models_pytorch.losses._functional import softmax_focal_loss_wi
 from torch import Tensor
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 CLASSES: Final = 12
@@ -217,12 +218,6 @@ def best_seconds(work: Callable[[], object], device: torch.device) -> float:
         synchronise(device)
         taken.append(time.perf_counter() - began)
     return min(taken)
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for what was started."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import functional as F
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
 from trainable.confusion import class_metrics
 from trainable.crops import CropSampler
@@ -258,12 +259,12 @@ class Network:
 
     def seconds(self) -> float:
         """Time a forward and backward pass."""
-        _wait(self._compute)
+        synchronise(self._compute.device)
         began = time.perf_counter()
         with self._compute.autocast():
             logits = self._model(self._pixels)
         torch.autograd.backward(logits, torch.ones_like(logits))
-        _wait(self._compute)
+        synchronise(self._compute.device)
         taken = time.perf_counter() - began
         self._model.zero_grad(set_to_none=True)
         return taken
@@ -282,10 +283,10 @@ def peak(compute: Compute, dtype: torch.dtype, side: int = 2048) -> float:
     left, right = (torch.randn(side, side, device=compute.device).to(dtype) for _ in range(2))
     times = []
     for _ in range(10):
-        _wait(compute)
+        synchronise(compute.device)
         began = time.perf_counter()
         left @ right
-        _wait(compute)
+        synchronise(compute.device)
         times.append(time.perf_counter() - began)
     return 2 * side**3 / min(times)
 
@@ -335,11 +336,6 @@ def _never() -> bool:
 
 def _name(compute: Compute) -> str:
     return str(compute.dtype).removeprefix("torch.")
-
-
-def _wait(compute: Compute) -> None:
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, ModelConfig, TrialConfig
 from trainable.crops import CropPlan, CropSampler
 from trainable.dataset_config import DatasetConfig
@@ -140,8 +141,7 @@ def seconds_an_image(batches: Iterator[Pair], count: int, compute: Compute) -> f
     began = time.perf_counter()
     for _ in itertools.islice(batches, count):
         pass
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronise(compute.device)
     return (time.perf_counter() - began) / (count * BATCH)
 
 
