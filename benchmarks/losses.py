@@ -1,19 +1,19 @@
 """What a loss costs, forward and backward: seconds and peak extra memory, beside segmentation_models_pytorch and torch.
 
-Each peer has the same logits and target, takes turns with ours (A B A B, medians), and must compute the same, else this
-raises: ours is held to the peer's value and gradient in float64, the peer to its own (smp's sums in float32 leave it
-further off than ours). Where they would differ, the settings are chosen so that they agree: the gamma of Tversky on the
-mean over classes, smp's alpha and beta swapped, every class present. smp's FocalLoss alone is another loss, a sigmoid
-focal loss of each class against the rest; its softmax focal loss, a function of the same library, is what ours is
-checked against and a second peer.
+Each peer has the same logits and target, takes turns with ours (A B A B, medians, each in a process of its own, ours
+set up as a trial's), and must compute the same, else this raises: ours is held to the peer's value and gradient in
+float64, the peer to its own (smp's sums in float32 leave it further off than ours). Where they would differ, the
+settings are chosen so that they agree: the gamma of Tversky on the mean over classes, smp's alpha and beta swapped,
+every class present. smp's FocalLoss alone is another loss, a sigmoid focal loss of each class against the rest; its
+softmax focal loss, a function of the same library, is what ours is checked against and a second peer.
 
 float32 logits are contiguous; bfloat16 ones are channels_last, as a network under autocast gives them, and the peers
 get `logits.float()`, since in bfloat16 their values are off by up to 0.6 %.
 
 Peak extra memory is the most that torch had allocated at once between a call's start and its end, the gradient
 included, the logits and the target not: on the CPU summed up from the allocations that torch's profiler records, on a
-GPU `max_memory_allocated`. The seconds hold what fresh memory costs, as they do in a process that nobody has set up
-(a trial keeps what it frees): where a system hands it out in pages of 4 KiB that can be half of a peer's time.
+GPU `max_memory_allocated`. A trial's process keeps what it frees; where it does not, and the system hands out memory in
+pages of 4 KiB, fresh memory can be a third of a loss's time.
 
 The last rows have the floor for a peer: what it takes to read the logits twice and write their gradient at the speed of
 a copy, or to compute two exponentials a logit from a cache, whichever is more.
@@ -22,6 +22,7 @@ a copy, or to compute two exponentials a logit from a cache, whichever is more.
 """
 
 import argparse
+import functools
 import os
 import statistics
 import time
@@ -36,7 +37,9 @@ from segmentation_models_pytorch.losses._functional import softmax_focal_loss_wi
 from torch import Tensor
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
+from trainable.device import Share
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 CLASSES: Final = 12
@@ -172,23 +175,41 @@ def in_float32(loss: Loss) -> Loss:
     return lambda logits, target: loss(logits.float(), target)
 
 
-def compare(pair: Pair, dtype: torch.dtype, device: torch.device, runs: int) -> list[Row]:
+def compare(number: int, dtype: torch.dtype, device: torch.device, sides: Sides, runs: int) -> list[Row]:
     """Median seconds in turns, and peak memory."""
-    logits, target = make_batch(dtype, device)
-    ours, peer = Call(pair.ours, logits, target), Call(in_float32(pair.peer), logits, target)
+    pair = pairs()[number]
     if pair.same:
-        check_same(pair, logits, target)
+        check_same(pair, *make_batch(dtype, device))
+    of_sides = [(process, (whose, number, dtype, device)) for whose, process in sides._asdict().items()]
     times: list[list[float]] = [[], []]
-    for number in range(runs + 1):
-        for call, seconds in zip((ours, peer), times, strict=True):
-            taken = call.seconds()
-            if number:
-                seconds.append(taken)
+    for _ in range(runs):
+        for (process, call), seconds in zip(of_sides, times, strict=True):
+            seconds.append(process.submit(seconds_of, *call).result())
+    peaks = [process.submit(peak_of, *call).result() for process, call in of_sides]
     case = f"{pair.name}, {name_of(dtype)}"
     return [
         lower_is_better(f"{case}, s", statistics.median(times[0]), statistics.median(times[1])),
-        lower_is_better(f"{case}, peak extra MiB", ours.peak_mb(), peer.peak_mb()),
+        lower_is_better(f"{case}, peak extra MiB", *peaks),
     ]
+
+
+def seconds_of(whose: str, number: int, dtype: torch.dtype, device: torch.device) -> float:
+    """In the process of a side: median of three calls, after one that wakes its threads up."""
+    call = call_of(whose, number, dtype, device)
+    call()
+    return statistics.median([call.seconds() for _ in range(3)])
+
+
+def peak_of(whose: str, number: int, dtype: torch.dtype, device: torch.device) -> float:
+    """In the process of a side."""
+    return call_of(whose, number, dtype, device).peak_mb()
+
+
+@functools.lru_cache(1)
+def call_of(whose: str, number: int, dtype: torch.dtype, device: torch.device) -> Call:
+    """The loss of a side, on its batch."""
+    pair = pairs()[number]
+    return Call(pair.ours if whose == "ours" else in_float32(pair.peer), *make_batch(dtype, device))
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -230,14 +251,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
+    share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
     rows: list[Row] = []
-    for dtype in LAYOUTS:
-        of_dtype = [row for pair in pairs() for row in compare(pair, dtype, device, options.runs)]
-        tversky = of_dtype[0].ours
-        rows += [
-            *of_dtype,
-            lower_is_better(f"Tversky, peer: the floor, {name_of(dtype)}, s", tversky, floor(dtype, device)),
-        ]
+    with two_sides(share) as sides:
+        for dtype in LAYOUTS:
+            numbers = range(len(pairs()))
+            of_dtype = [row for number in numbers for row in compare(number, dtype, device, sides, options.runs)]
+            least = sides.ours.submit(floor, dtype, device).result()
+            rows += [
+                *of_dtype,
+                lower_is_better(f"Tversky, peer: the floor, {name_of(dtype)}, s", of_dtype[0].ours, least),
+            ]
     publish("losses", rows, options.json)
 
 

@@ -1,10 +1,10 @@
 """A training epoch, beside a plain segmentation_models_pytorch + torch loop as that library's examples write it.
 
-Both train the same network from the same seed on the same crops of the same JPEG and PNG files, in the same process on
-the same number of threads, epoch by epoch in turn. The plain loop decodes, crops, flips and normalises in a
+Both train the same network from the same seed on the same crops of the same JPEG and PNG files, on the same number of
+threads, each in a process of its own, epoch by epoch in turn. The plain loop decodes, crops, flips and normalises in a
 `DataLoader`, computes in float32, takes the library's Dice loss and `torch.optim.AdamW`, and asks for the loss's value
-in every step. Ours is an epoch of `Training` as `runtime.precision: auto` runs it; the cache of decoded images exists
-already, and the evaluation is timed apart.
+in every step. Ours is an epoch of `Training` in a process that is set up as a trial's, as `runtime.precision: auto`
+runs it; the cache of decoded images exists already, and the evaluation is timed apart.
 
 Before that both train from the same weights: in float32 the losses must be the same but for rounding, and in the
 automatic precision near them. With `--quality` nothing is timed: over three seeds both train on made data, and our mean
@@ -14,12 +14,12 @@ mIoU on dev must be no worse than the plain loop's (some minutes).
 """
 
 import argparse
+import functools
 import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import functional as F
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
 from trainable.confusion import class_metrics
@@ -52,6 +53,8 @@ SMALL: Final = ModelConfig(architecture="deeplabv3plus", encoder="tu-tf_mobilene
 UNET: Final = ModelConfig(architecture="unet", encoder="resnet18", encoder_weights="none")
 DEFAULT: Final = ModelConfig(encoder_weights="none")
 CASES: Final = ((DEFAULT, "512x512"), (UNET, "192x192"), (SMALL, "192x192"))
+
+IMAGES: Final = DatasetConfig(layout="synthetic", images=40, size="720x1280")
 
 BATCH: Final = 8
 STEPS: Final = 2
@@ -135,7 +138,7 @@ class PlainLoop:
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
         )
-        factor = partial(
+        factor = functools.partial(
             learning_rate_factor, warmup_steps=optimizer.warmup_epochs * steps, total_steps=config.max_epochs * steps
         )
         self._scheduler = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
@@ -208,44 +211,95 @@ def require_the_same(cache: Path, compute: Compute) -> str:
     return line
 
 
-def compare(
-    data: TrialData,
-    dataset: DatasetConfig,
-    model: ModelConfig,
-    crop: str,
-    compute: Compute,
-    options: argparse.Namespace,
-) -> list[Row]:
+@dataclass(frozen=True)
+class Case:
+    """What both sides train.
+
+    Attributes:
+        number: In `CASES`.
+        folder: With the images and their cache.
+        compute: Of ours.
+        epochs: That will be trained.
+        workers: Of the plain loop's `DataLoader`.
+    """
+
+    number: int
+    folder: Path
+    compute: Compute
+    epochs: int
+    workers: int
+
+    def config(self) -> TrialConfig:
+        """The trial."""
+        return make_config(IMAGES, *CASES[self.number], self.epochs)
+
+    def data(self) -> TrialData:
+        """Its images."""
+        return shorten(open_trial_data(IMAGES, self.folder), train=BATCH * STEPS, dev=1)
+
+
+def compare(case: Case, sides: Sides) -> list[Row]:
     """Time epochs in turn, A B A B; the first of each warms up."""
-    config = make_config(dataset, model, crop, options.rounds + 1)
-    ours = Training(config, data, compute)
-    plain = PlainLoop(config, data.num_classes, STEPS, compute.device)
-    loader = make_loader(config, data, options.workers)
-    network = Network(config, data.num_classes, compute)
     times: list[tuple[float, ...]] = []
-    for epoch in range(1, options.rounds + 2):
-        began = time.perf_counter()
-        outcome = ours.run_epoch(epoch, _never)
-        trained = BATCH * STEPS / outcome.metrics[IMAGES_PER_SECOND]
-        evaluated = time.perf_counter() - began - trained
-        began = time.perf_counter()
-        plain.train(loader)
-        theirs = time.perf_counter() - began
-        times.append((trained, evaluated, theirs, STEPS * network.seconds()))
+    for epoch in range(1, case.epochs + 1):
+        trained, evaluated = sides.ours.submit(our_epoch, case, epoch).result()
+        theirs = sides.peer.submit(plain_epoch, case).result()
+        times.append((trained, evaluated, theirs, STEPS * sides.ours.submit(network_seconds, case).result()))
     trained, evaluated, theirs, floor = (statistics.median(column) for column in zip(*times[1:], strict=True))
-    case = f"{model.architecture} + {model.encoder}, {STEPS} steps of {BATCH} crops {crop}"
-    operations = STEPS * network.operations()
+    model, crop = CASES[case.number]
+    name = f"{model.architecture} + {model.encoder}, {STEPS} steps of {BATCH} crops {crop}"
+    operations = STEPS * network_of(case).operations()
     print(
-        f"{case}: {operations / 1e9:.0f} GFLOP, at {operations / trained / 1e9:.0f} GFLOP/s; "
+        f"{name}: {operations / 1e9:.0f} GFLOP, at {operations / trained / 1e9:.0f} GFLOP/s; "
         f"the evaluation of an image of 720x1280 adds {evaluated:.2f} s",
         flush=True,
     )
+    precision = _name(case.compute)
     return [
-        lower_is_better(
-            f"training epoch of {case} in {_name(compute)}, peer: smp + torch loop in fp32, s", trained, theirs
-        ),
+        lower_is_better(f"training epoch of {name} in {precision}, peer: smp + torch loop in fp32, s", trained, theirs),
         lower_is_better("the same, peer: its floor, the network's forward and backward alone, s", trained, floor),
     ]
+
+
+def our_epoch(case: Case, epoch: int) -> tuple[float, float]:
+    """Train an epoch in our process; seconds of its training and of its evaluation."""
+    began = time.perf_counter()
+    outcome = training_of(case).run_epoch(epoch, _never)
+    trained = BATCH * STEPS / outcome.metrics[IMAGES_PER_SECOND]
+    return trained, time.perf_counter() - began - trained
+
+
+@functools.lru_cache(1)
+def training_of(case: Case) -> Training:
+    """Ours."""
+    return Training(case.config(), case.data(), case.compute)
+
+
+def network_seconds(case: Case) -> float:
+    """The floor, in our process."""
+    return network_of(case).seconds()
+
+
+@functools.lru_cache(1)
+def network_of(case: Case) -> "Network":
+    """The same network as ours, alone."""
+    return Network(case.config(), case.data().num_classes, case.compute)
+
+
+def plain_epoch(case: Case) -> float:
+    """Train an epoch in the peer's process; its seconds."""
+    plain, loader = plain_loop_of(case)
+    began = time.perf_counter()
+    plain.train(loader)
+    return time.perf_counter() - began
+
+
+@functools.lru_cache(1)
+def plain_loop_of(case: Case) -> tuple[PlainLoop, DataLoader[tuple[Tensor, Tensor]]]:
+    """The peer and its batches."""
+    config, data = case.config(), case.data()
+    plain = PlainLoop(config, data.num_classes, STEPS, case.compute.device)
+    return plain, make_loader(config, data, case.workers)
 
 
 class Network:
@@ -358,19 +412,23 @@ def main() -> None:
         if options.quality:
             rows = [quality(cache, compute, options.seeds, options.epochs, options.workers)]
         else:
-            rows = speed(cache, compute, options)
+            rows = speed(cache, share, compute, options)
     publish("training_quality" if options.quality else "training_epoch", rows, options.json)
 
 
-def speed(cache: Path, compute: Compute, options: argparse.Namespace) -> list[Row]:
+def speed(cache: Path, share: Share, compute: Compute, options: argparse.Namespace) -> list[Row]:
     """All cases, after the losses were compared."""
     for dtype in (torch.float32, compute.dtype):
         rate = peak(compute, dtype) / 1e9
         print(f"peak of a matrix product in {dtype}: {rate:.0f} GFLOP/s")
     print(require_the_same(cache, compute), flush=True)
-    dataset = DatasetConfig(layout="synthetic", images=40, size="720x1280")
-    data = shorten(open_trial_data(dataset, cache), train=BATCH * STEPS, dev=1)
-    return [row for model, crop in CASES for row in compare(data, dataset, model, crop, compute, options)]
+    open_trial_data(IMAGES, cache)
+    rows: list[Row] = []
+    for number in range(len(CASES)):
+        case = Case(number, cache, compute, options.rounds + 1, options.workers)
+        with two_sides(share) as sides:
+            rows += compare(case, sides)
+    return rows
 
 
 if __name__ == "__main__":
