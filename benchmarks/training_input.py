@@ -1,6 +1,6 @@
-"""Training input: crops of 512x512 out of 1280x720 JPEGs and their masks, as float32 on the device, in one process.
+"""Training input: crops of 512x512 out of 1280x720 JPEGs and their masks, as float32 on the device.
 
-The peers decode an image each time it is shown:
+The peers decode an image each time it is shown, in a process that is set up by nobody; ours is set up as a trial's:
 
 - the seed study's pipeline: Pillow, flip, ToTensor, Normalize, image by image. It took no crops; the same crop as ours
   is taken right after decoding, where it saves most, and in a second row after Normalize;
@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,12 +37,13 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.result import Row, lower_is_better, publish
+from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, ModelConfig, TrialConfig
 from trainable.crops import CropPlan, CropSampler
 from trainable.dataset_config import DatasetConfig
-from trainable.device import Compute, Share, choose_compute, limit_process
-from trainable.image_cache import ImageCache, open_cache
+from trainable.device import Compute, Share, choose_compute
+from trainable.image_cache import open_cache
 from trainable.image_set import ImageSet
 from trainable.image_sets import read_image_set
 from trainable.pixels import normalise
@@ -53,6 +55,9 @@ SIZE: Final = (720, 1280)
 SIDE: Final = 512
 BATCH: Final = 8
 EPOCHS: Final = 30
+OURS: Final = ("ours", "ours, default", "copy")
+PEERS: Final = ("crop first", "crop last", "distorted", "loader")
+WITH_WORKERS: Final = "loader, 2 workers"
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
 FLIPPED: Final = DataConfig(batch_size=BATCH, crop=f"{SIDE}x{SIDE}", scale_min=1, scale_max=1, color_jitter=0)
@@ -73,59 +78,116 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch's maths; a trial on a CPU has one")
     options = parser.parse_args()
     share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
-    compute = choose_compute("auto", share)
-    limit_process(share)
-    with tempfile.TemporaryDirectory(prefix="training-input-") as name:
+    with tempfile.TemporaryDirectory(prefix="training-input-") as name, two_sides(share) as sides:
         synthesize(Path(name) / "set", options.images, SIZE, seed=0, jobs=2)
-        config = DatasetConfig(layout="aeroscapes", root=Path(name) / "set")
-        cache_dir = Path(name) / "cache"
-        image_set = read_image_set(config, cache_dir)
-        began = time.perf_counter()
-        cache = open_cache(image_set, cache_dir)
-        build = (time.perf_counter() - began) / len(image_set)
-        rows = compare(image_set, cache, build, compute, options.rounds)
-        rows.append(compare_steps(TrialConfig(dataset=config, model=MODEL, data=DEFAULT), cache_dir, compute, rows[0]))
+        case = Case(Path(name), choose_compute("auto", share))
+        build = sides.ours.submit(build_cache, case).result()
+        rows = compare(case, build, sides, options.rounds)
+        rows.append(compare_steps(case, sides, rows[0]))
     publish("training_input", rows, options.json)
 
 
-def compare(image_set: ImageSet, cache: ImageCache, build: float, compute: Compute, rounds: int) -> list[Row]:
+@dataclass(frozen=True)
+class Case:
+    """What all pipelines read.
+
+    Attributes:
+        folder: With the files, and the cache of decoded images.
+        compute: Where the batches go.
+    """
+
+    folder: Path
+    compute: Compute
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        """The images."""
+        return DatasetConfig(layout="aeroscapes", root=self.folder / "set")
+
+    @property
+    def cache_dir(self) -> Path:
+        """Of the decoded images."""
+        return self.folder / "cache"
+
+
+def build_cache(case: Case) -> float:
+    """Decode all, in our process; seconds an image."""
+    image_set = read_image_set(case.dataset, case.cache_dir)
+    began = time.perf_counter()
+    open_cache(image_set, case.cache_dir)
+    return (time.perf_counter() - began) / len(image_set)
+
+
+def compare(case: Case, build: float, sides: Sides, rounds: int) -> list[Row]:
     """Seconds an image, all pipelines in turns."""
-    everything = range(len(image_set))
-    flipped, default = (CropSampler(cache, everything, config, 0, pinned_for(compute)) for config in (FLIPPED, DEFAULT))
-    for position in range(2 * BATCH):
-        check_same(flipped, default, image_set, position, compute)
-    check_decoders(image_set)
-    of_seed = functools.partial(decode_anew, image_set, compute)
-    pipelines: dict[str, Iterator[Pair]] = {
-        "ours": ours(flipped, compute),
-        "ours, default": ours(default, compute),
-        "crop first": of_seed(seed_item, flipped),
-        "crop last": of_seed(seed_item_cropped_last, flipped),
-        "distorted": of_seed(distorted_item, default),
-        "loader": loader(image_set, compute, workers=0),
-        "copy": copies(flipped, compute),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
+    sides.ours.submit(check_all_same, case).result()
+    processes = {name: sides.ours if name in OURS else sides.peer for name in (*OURS, *PEERS)}
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
     for number in range(rounds + 1):
-        for name, batches in pipelines.items():
-            taken = seconds_an_image(batches, 8 if name.startswith(("ours", "copy")) else 2, compute)
+        for name, process in processes.items():
+            taken = process.submit(seconds_of_turn, case, name, 8 if name in OURS else 2).result()
             if number > 0:
                 seconds[name].append(taken)
     median = {name: statistics.median(of_rounds) for name, of_rounds in seconds.items()}
-    median["loader, 2 workers"] = seconds_with_workers(image_set, compute)
+    # Alone, since the workers work ahead in the turns of others.
+    sides.peer.submit(seconds_of_turn, case, WITH_WORKERS, 8).result()
+    median[WITH_WORKERS] = sides.peer.submit(seconds_of_turn, case, WITH_WORKERS, 40).result()
     print_floor(median, build)
     share = build / EPOCHS
-    case = f"crop of {SIDE}x{SIDE} from 1280x720 JPEG, s an image"
+    name = f"crop of {SIDE}x{SIDE} from 1280x720 JPEG, s an image"
     mine, mine_default = median["ours"] + share, median["ours, default"] + share
     return [
-        lower_is_better(f"{case}; peer: the seed's pipeline, cropped after decoding", mine, median["crop first"]),
-        lower_is_better(f"{case}; peer: the seed's pipeline, cropped at its end", mine, median["crop last"]),
-        lower_is_better(f"{case}; peer: torchvision's DataLoader", mine, median["loader"]),
-        lower_is_better(f"{case}; peer: the same with 2 workers", mine, median["loader, 2 workers"]),
+        lower_is_better(f"{name}; peer: the seed's pipeline, cropped after decoding", mine, median["crop first"]),
+        lower_is_better(f"{name}; peer: the seed's pipeline, cropped at its end", mine, median["crop last"]),
+        lower_is_better(f"{name}; peer: torchvision's DataLoader", mine, median["loader"]),
+        lower_is_better(f"{name}; peer: the same with 2 workers", mine, median[WITH_WORKERS]),
         lower_is_better(
             "the same scaled and coloured; peer: torchvision's functions", mine_default, median["distorted"]
         ),
     ]
+
+
+def seconds_of_turn(case: Case, name: str, batches: int) -> float:
+    """Seconds that the next batches of a pipeline take, each image; in the process of its side."""
+    began = time.perf_counter()
+    for _ in itertools.islice(pipeline_of(case, name), batches):
+        pass
+    synchronise(case.compute.device)
+    return (time.perf_counter() - began) / (batches * BATCH)
+
+
+@functools.cache
+def pipeline_of(case: Case, name: str) -> Iterator[Pair]:
+    """Batches for ever."""
+    image_set, flipped, default = samplers_of(case)
+    of_seed = functools.partial(decode_anew, image_set, case.compute)
+    makers: dict[str, Callable[[], Iterator[Pair]]] = {
+        "ours": lambda: ours(flipped, case.compute),
+        "ours, default": lambda: ours(default, case.compute),
+        "copy": lambda: copies(flipped, case.compute),
+        "crop first": lambda: of_seed(seed_item, flipped),
+        "crop last": lambda: of_seed(seed_item_cropped_last, flipped),
+        "distorted": lambda: of_seed(distorted_item, default),
+        "loader": lambda: loader(image_set, case.compute, workers=0),
+        WITH_WORKERS: lambda: loader(image_set, case.compute, workers=2),
+    }
+    return makers[name]()
+
+
+def samplers_of(case: Case) -> tuple[ImageSet, CropSampler, CropSampler]:
+    """The images, their crops flipped alone, and those of our default."""
+    image_set = read_image_set(case.dataset, case.cache_dir)
+    cache, pinned = open_cache(image_set, case.cache_dir), pinned_for(case.compute)
+    flipped, default = (CropSampler(cache, range(len(image_set)), config, 0, pinned) for config in (FLIPPED, DEFAULT))
+    return image_set, flipped, default
+
+
+def check_all_same(case: Case) -> None:
+    """Raise unless all pipelines give the same."""
+    image_set, flipped, default = samplers_of(case)
+    for position in range(2 * BATCH):
+        check_same(flipped, default, image_set, position, case.compute)
+    check_decoders(image_set)
 
 
 def print_floor(median: dict[str, float], build: float) -> None:
@@ -134,15 +196,6 @@ def print_floor(median: dict[str, float], build: float) -> None:
     print(f"ours, ms an image: {1e3 * median['ours']:.3f}, and {1e3 * share:.3f} for the cache over {EPOCHS} epochs")
     print(f"ours, images/s: {1 / (median['ours'] + share):.0f}; seed's: {1 / median['crop first']:.0f}")
     print(f"floor: a batch's bytes read as uint8 and written as float32, ms an image: {1e3 * median['copy']:.3f}")
-
-
-def seconds_an_image(batches: Iterator[Pair], count: int, compute: Compute) -> float:
-    """Seconds that the next `count` batches take, each image."""
-    began = time.perf_counter()
-    for _ in itertools.islice(batches, count):
-        pass
-    synchronise(compute.device)
-    return (time.perf_counter() - began) / (count * BATCH)
 
 
 def pinned_for(compute: Compute) -> bool:
@@ -269,13 +322,6 @@ def loader(image_set: ImageSet, compute: Compute, workers: int) -> Iterator[Pair
             yield images.to(compute.device, non_blocking=True), targets.to(compute.device, non_blocking=True)
 
 
-def seconds_with_workers(image_set: ImageSet, compute: Compute) -> float:
-    """Seconds an image once the workers run; alone, since they work ahead in the turns of others."""
-    batches = loader(image_set, compute, workers=2)
-    seconds_an_image(batches, 8, compute)
-    return seconds_an_image(batches, 40, compute)
-
-
 def check_same(
     flipped: CropSampler, default: CropSampler, image_set: ImageSet, position: int, compute: Compute
 ) -> None:
@@ -301,17 +347,22 @@ def check_decoders(image_set: ImageSet) -> None:
     )
 
 
-def compare_steps(config: TrialConfig, cache_dir: Path, compute: Compute, row: Row) -> Row:
+def compare_steps(case: Case, sides: Sides, row: Row) -> Row:
     """The share of an epoch in which the loop waits; the peer's is what its input would take of the same steps."""
-    training = Training(config, open_trial_data(config.dataset, cache_dir), compute)
-    training.run_epoch(1, lambda: False)
-    metrics = training.run_epoch(2, lambda: False).metrics
-    waited = metrics["data_wait"]
-    step = BATCH / metrics["images_per_second"]
+    waited, step = sides.ours.submit(train_epochs, case).result()
     drawn = BATCH * row.peer
     print(f"a step of {BATCH} crops: {step:.3f} s, of which {1e3 * waited * step:.2f} ms waited for data")
     peer = drawn / (drawn + (1 - waited) * step)
     return lower_is_better("share of a training step that waits for data; peer: the seed's pipeline", waited, peer)
+
+
+def train_epochs(case: Case) -> tuple[float, float]:
+    """Train two epochs in our process; of the second, the share of waiting and the seconds of a step."""
+    config = TrialConfig(dataset=case.dataset, model=MODEL, data=DEFAULT)
+    training = Training(config, open_trial_data(case.dataset, case.cache_dir), case.compute)
+    training.run_epoch(1, lambda: False)
+    metrics = training.run_epoch(2, lambda: False).metrics
+    return metrics["data_wait"], BATCH / metrics["images_per_second"]
 
 
 if __name__ == "__main__":
