@@ -7,6 +7,7 @@ from search.config import SearchConfig
 from search.config_file import inlined
 from search.confirm_program import FOLDER, Candidate, ConfirmProgram, candidates
 from search.lease import Lease
+from search.preflight import check_machine
 from search.progress import SearchView
 from search.projection import BackgroundProjection
 from search.projections import DRAIN_SECONDS, finish_in_time, kept, mlflow_projection, say_missing
@@ -67,6 +68,7 @@ def run_confirmation(
         raise InputError(f"confirm needs a recorded search in {folder.url}", "none there", "Run the search first")
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume=True)
+    check_machine(config.runtime, address)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     require_same_data(folder, meta.data_fingerprint, DataIdentity.of(data))

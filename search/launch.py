@@ -10,7 +10,7 @@ import optuna
 from search.config import SearchConfig
 from search.config_file import inlined
 from search.lease import Lease
-from search.preflight import check_data, check_names, check_search
+from search.preflight import check_data, check_machine, check_names, check_search
 from search.progress import SearchView
 from search.projections import Projections, write_leaderboard
 from search.search_folder import require_startable, write_search
@@ -80,6 +80,7 @@ def run_search(
     folder = Storage(config.folder)
     uri, _ = tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     require_startable(config, folder, resume)
+    check_machine(config.runtime, address)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     identity = _checked_data(config, cache_dir, say, on_decode)
     with Lease(folder) as lease:

@@ -2,7 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Final
 
 import numpy as np
@@ -16,7 +18,8 @@ from search.config_problem import flatten, raise_all
 from search.sampler import suggest_point
 from search.search_program import trial_config
 from search.space import OPTIONS, Choice, Domain, Fixed, Space, Value, exists, highest, lowest, nested, values_of
-from trainable.config import DataConfig, LossConfig, ModelConfig, TrialConfig
+from trainable.compilation import require_compiler
+from trainable.config import DataConfig, LossConfig, ModelConfig, RuntimeConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.image_set import ImageSet
 from trainable.model import build_model, smallest_batch
@@ -28,6 +31,24 @@ from trainable.user_loss import check_loss
 
 OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
 """Objectives that are made of objects; the others are made of pixels."""
+
+
+def check_machine(runtime: RuntimeConfig, address: str | None) -> None:
+    """Check that this machine can compile networks, where it is the one that trains and they are to be compiled.
+
+    In a process of its own: torch's compiler stays in the memory of a process, and so does a GPU's context.
+
+    Args:
+        runtime: Of the search.
+        address: Of the Ray cluster, whose machines check themselves; None for this machine.
+
+    Raises:
+        SearchFaultError: It cannot.
+    """
+    if runtime.compile and address is None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            process.submit(require_compiler, device).result()
 
 
 def check_search(config: SearchConfig, num_classes: int) -> None:

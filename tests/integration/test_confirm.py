@@ -25,9 +25,11 @@ pytestmark = pytest.mark.filterwarnings("default")
 CONFIRM = {"top": 1, "seeds": 2, "best_of_each_loss": True}
 
 
-def aerosweep(*arguments, cwd):
+def aerosweep(*arguments, cwd, **environment):
     command = [sys.executable, "-m", "aerosweep", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=cwd)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=400, check=False, cwd=cwd, env=os.environ | environment
+    )
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +209,16 @@ def test_what_cannot_be_confirmed_is_refused_with_its_reason(search, tmp_path):
     assert changed.returncode == 2
     assert "budget.max_epochs was 2 and is 5" in changed.stderr
     assert runs_of(search) == {}
+
+
+def test_a_machine_that_cannot_compile_is_told_before_anything_is_written(search, tmp_path):
+    recorded = tmp_path / "runs" / "small" / "search.yaml"
+    recorded.write_text(recorded.read_text().replace("compile: false", "compile: true"))  # on a machine that could
+    for command, name in (("search", "another"), ("confirm", "small")):
+        asked = ("--set", "runtime.compile=true", "--set", f"name={name}")
+        nowhere = {"CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
+        done = aerosweep(command, search, *asked, cwd=tmp_path, **nowhere)
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "runtime.compile true needs a C++ compiler" in done.stderr
+    assert not (tmp_path / "runs" / "another").exists()
+    assert not runs_of(search)

@@ -8,10 +8,11 @@ import pytest
 
 from search import preflight
 from search.config import SearchConfig, SpaceConfig
-from search.preflight import check_data, check_names, check_objective, check_search, model_configs
+from search.preflight import check_data, check_machine, check_names, check_objective, check_search, model_configs
 from search.space_parsing import parse_space
+from trainable.config import RuntimeConfig
 from trainable.dataset_config import DatasetConfig
-from trainable.errors import InputError
+from trainable.errors import InputError, SearchFaultError
 from trainable.trial_data import open_trial_data
 
 
@@ -158,3 +159,12 @@ def test_every_objective_that_would_be_undefined_is_named(aerial):
         in (lines[3])
     )
     assert "use recall/road _ path" in lines[3]
+
+
+def test_a_machine_that_cannot_compile_is_refused_where_its_own_trials_would_have_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with pytest.raises(SearchFaultError, match=r"runtime\.compile true needs a C\+\+ compiler .*/nowhere/g\+\+"):
+        check_machine(RuntimeConfig(compile=True), address=None)
+    check_machine(RuntimeConfig(compile=False), address=None)
+    check_machine(RuntimeConfig(compile=True), address="10.0.0.1:6379")  # its machines check themselves
