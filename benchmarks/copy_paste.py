@@ -21,7 +21,7 @@ from benchmarks.synchronise import synchronise
 from trainable.config import DataConfig, ModelConfig
 from trainable.crops import CropSampler
 from trainable.dataset_config import DatasetConfig
-from trainable.device import Compute, Share, choose_compute
+from trainable.device import Compute, Share, choose_compute, limit_process
 from trainable.image_set import IGNORED
 from trainable.model import build_model
 from trainable.pixels import normalise
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=60, help="drawn with and without, each")
     parser.add_argument("--steps", type=int, default=6, help="of the network, each crop size")
     options = parser.parse_args()
-    compute = choose_compute("auto", Share(cpus=torch.get_num_threads(), gpus=float(torch.cuda.is_available())))
+    share = Share(cpus=torch.get_num_threads(), gpus=float(torch.cuda.is_available()))
+    limit_process(share)
+    compute = choose_compute("auto", share)
     with tempfile.TemporaryDirectory(prefix="copy-paste-") as name:
         data = open_trial_data(DatasetConfig(layout="synthetic", images=40, size=IMAGES), Path(name))
         rows = [row for crop in CROPS for row in _compare(data, crop, compute, options.batches, options.steps)]

@@ -19,7 +19,7 @@ from torch import nn
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.synchronise import synchronise
 from trainable.config import LossConfig, ModelConfig
-from trainable.device import Compute, Share, choose_compute
+from trainable.device import Compute, Share, choose_compute, limit_process
 from trainable.loss_factory import build_loss
 from trainable.model import build_model
 
@@ -69,7 +69,7 @@ class Step:
         began = time.perf_counter()
         with self._compute.autocast():
             logits = self._model(self._pixels)
-        value = loss(logits.float(), self._target)
+        value = loss(logits, self._target)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
         self._optimizer.step()
@@ -97,8 +97,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15, help="steps with each loss, at the smaller crop; a third else")
     parser.add_argument("--threads", type=int, default=1, help="a trial on a CPU has one")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    compute = choose_compute("auto", Share(cpus=options.threads, gpus=float(torch.cuda.is_available())))
+    share = Share(cpus=options.threads, gpus=float(torch.cuda.is_available()))
+    limit_process(share)
+    compute = choose_compute("auto", share)
     rows: list[Row] = []
     for side in CROPS:
         step = Step(side, compute)
