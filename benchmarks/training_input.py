@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,7 @@ from torchvision.transforms.v2 import functional as F
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
+from trainable.batch_feed import Each
 from trainable.config import DataConfig, ModelConfig, TrialConfig
 from trainable.crops import CropPlan, CropSampler
 from trainable.dataset_config import DatasetConfig
@@ -55,7 +57,7 @@ SIZE: Final = (720, 1280)
 SIDE: Final = 512
 BATCH: Final = 8
 EPOCHS: Final = 30
-OURS: Final = ("ours", "ours, default", "copy")
+OURS: Final = ("ours", "ours, default", "drawn", "drawn side by side", "copy")
 PEERS: Final = ("crop first", "crop last", "distorted", "loader")
 WITH_WORKERS: Final = "loader, 2 workers"
 MEAN: Final = (0.485, 0.456, 0.406)
@@ -144,6 +146,11 @@ def compare(case: Case, build: float, sides: Sides, rounds: int) -> list[Row]:
         lower_is_better(
             "the same scaled and coloured; peer: torchvision's functions", mine_default, median["distorted"]
         ),
+        lower_is_better(
+            "such a crop drawn by two threads, as for a GPU; peer: by one, s",
+            median["drawn side by side"],
+            median["drawn"],
+        ),
     ]
 
 
@@ -164,6 +171,8 @@ def pipeline_of(case: Case, name: str) -> Iterator[Pair]:
     makers: dict[str, Callable[[], Iterator[Pair]]] = {
         "ours": lambda: ours(flipped, case.compute),
         "ours, default": lambda: ours(default, case.compute),
+        "drawn": lambda: drawn(default),
+        "drawn side by side": lambda: drawn(default, by_two_threads().map),
         "copy": lambda: copies(flipped, case.compute),
         "crop first": lambda: of_seed(seed_item, flipped),
         "crop last": lambda: of_seed(seed_item_cropped_last, flipped),
@@ -203,13 +212,22 @@ def pinned_for(compute: Compute) -> bool:
     return compute.device.type == "cuda"
 
 
-def ours(sampler: CropSampler, compute: Compute) -> Iterator[Pair]:
-    """As the training loop makes them, without its thread."""
+def by_two_threads() -> ThreadPoolExecutor:
+    """As `BatchFeed` has crops made for a GPU."""
+    return ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def drawn(sampler: CropSampler, each: Each = map) -> Iterator[Pair]:
+    """As the training loop has them before they go to the device: pixels and labels are bytes."""
     for epoch in itertools.count(1):
         for step in range(sampler.steps):
-            images_NCHW, target_NHW = sampler.batch(epoch, step)
-            pixels_NCHW = normalise(images_NCHW, compute.device)
-            yield pixels_NCHW, target_NHW.to(compute.device, non_blocking=True).long()
+            yield sampler.batch(epoch, step, each)
+
+
+def ours(sampler: CropSampler, compute: Compute) -> Iterator[Pair]:
+    """As the training loop makes them, when it wants them."""
+    for images_NCHW, target_NHW in drawn(sampler):
+        yield normalise(images_NCHW, compute.device), target_NHW.to(compute.device, non_blocking=True).long()
 
 
 def copies(sampler: CropSampler, compute: Compute) -> Iterator[Pair]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from trainable.batch_feed import Each
 from trainable.color_jitter import Jitter, jitter_colors
 from trainable.config import DataConfig
 from trainable.copy_paste import ObjectPaster
@@ -80,8 +81,13 @@ class CropSampler:
         """Batches an epoch; all are full, the last one is filled from the epoch's start."""
         return -(-len(self._indices) * self._config.crops_per_image // self._config.batch_size)
 
-    def batch(self, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, epoch: int, step: int, each: Each = map) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch `step` of `epoch`, from 1.
+
+        Args:
+            epoch: From 1.
+            step: Of the epoch, from 0.
+            each: Makes the crops, one after the other or side by side: they are the same.
 
         Returns:
             images_NCHW uint8, in memory channels last as the maps are, and target_NHW uint8 with IGNORED where nothing
@@ -90,8 +96,11 @@ class CropSampler:
         size = self._config.batch_size
         images_NHWC = torch.empty(size, *self._config.crop_size, 3, dtype=torch.uint8, pin_memory=self._pinned)
         target_NHW = torch.empty(size, *self._config.crop_size, dtype=torch.uint8, pin_memory=self._pinned)
-        for slot in range(size):
+
+        def write(slot: int) -> None:
             self._write_crop(epoch, step * size + slot, images_NHWC[slot].permute(2, 0, 1), target_NHW[slot])
+
+        list(each(write, range(size)))
         return images_NHWC.permute(0, 3, 1, 2), target_NHW
 
     def plan(self, epoch: int, position: int) -> CropPlan:

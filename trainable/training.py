@@ -181,7 +181,8 @@ class Training:
         self._model.train()
         total = torch.zeros((), device=self._compute.device)
         steps = self._sampler.steps
-        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps, ahead=self._on_gpu) as feed:
+        threads = torch.get_num_threads() if self._on_gpu else 0
+        with BatchFeed(functools.partial(self._sampler.batch, epoch), steps, threads=threads) as feed:
             for step, batch in enumerate(feed, start=(epoch - 1) * steps):
                 if should_stop():
                     raise InterruptedTraining

@@ -1,5 +1,7 @@
 """Training crops: drawn by seed, epoch and position alone, and cut where they say."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,13 @@ def sampler(cache, indices=range(6), seed=0, **changes):
 
 def same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_crops_made_side_by_side_are_the_same(cache):
+    drawn = sampler(cache, copy_paste=1.0, rare_class_first=0.5)
+    with ThreadPoolExecutor(4) as threads:
+        for epoch in range(1, 9):
+            assert same(drawn.batch(epoch, 0, threads.map), drawn.batch(epoch, 0))
 
 
 def test_shapes_and_types(cache):
