@@ -4,6 +4,7 @@ What the guides of Ray Tune, Optuna and MLflow have a user write: a function tra
 results by `tune.report`, MLflowLoggerCallback on SQLite. It keeps no checkpoints, which is in its favour.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ def run_recipe(
         seconds = time.time() - (FirstTrial.began or 0)
     finally:
         ray.shutdown()
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # left by the callback, and the next search of ours would follow it
     if grid.errors:
         raise RuntimeError(f"a trial of the peer has failed: {grid.errors[0]}")
     return RecipeRun(seconds, [(result.config or {}, result.metrics or {}) for result in grid])
