@@ -81,11 +81,19 @@ def start_ray_head():
     return ray_head
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_tokens():
+    """Ray without tokens, in this process and in what it starts.
+
+    A process decides once whether its Ray wants them, by its first: one that had run a search on a Ray of its own, with
+    a token, would then refuse what a cluster without any asks of it, and none of its trials would ever start.
+    """
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+
+
 @pytest.fixture(scope="session")
 def ray_address(tmp_path_factory):
     """Address of a Ray cluster of two CPUs on this machine."""
-    # Without a token: whether Ray would want one depends on what earlier runs left in the home folder.
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     options = ["--num-cpus=2", "--include-dashboard=false"]
     with ray_head(tmp_path_factory.mktemp("ray"), *options, environment={}) as (process, port):
         wait_for_port(port, process)
