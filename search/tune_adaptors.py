@@ -6,6 +6,7 @@ Tune pickles its hooks into snapshots that nobody reads: each drops the conducto
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,11 @@ from trainable.trial_record import EpochRecord, TrialCard
 
 _OBJECTIVE: Final = "objective"
 _LONGEST_REASON: Final = 500
+
+_NEVER_RAN: Final = "The actor never ran"
+_ENDED: Final = re.compile(r"its worker process has died|it was killed by `ray\.kill`")
+_MOST_GIVEN_UP: Final = 5
+"""Starts in a row of one trial that Ray gave up before they ran."""
 
 
 class SearchStopped(BaseException):
@@ -146,6 +152,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
         self._turn = turn
         self._heard: dict[Trial, float] = {}
         self._hung: set[str] = set()
+        self._given_up: Counter[str] = Counter()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill what hangs, and what else a turn does."""
@@ -164,6 +171,7 @@ class DriverCallback(Callback):  # type: ignore[misc]
     ) -> None:
         """It starts again with each epoch."""
         self._heard[trial] = time.monotonic()
+        self._given_up.pop(trial.config[TRIAL_ID], None)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It no longer matters."""
@@ -173,11 +181,25 @@ class DriverCallback(Callback):  # type: ignore[misc]
         """A trial's process has died or raised, or its machine was lost."""
         self._heard.pop(trial, None)
         trial_id, account = trial.config[TRIAL_ID], failure_text(trial)
+        lost, given_up = self._lost.is_one(account), was_given_up(account)
         with leaving_tune():
             failure = self._conductor.attempt_failed(
-                trial_id, self._why(trial, account), counted=not self._lost.is_one(account)
+                trial_id, self._why(trial, account), counted=not (lost or given_up)
             )
+            self._require_a_process(trial_id, given_up and not lost)
         self._lost.suspect(trial_id, failure, account)
+
+    def _require_a_process(self, trial_id: str, given_up: bool) -> None:
+        """End a search whose cluster starts nothing: no trial is to blame, and trying for ever would say nothing."""
+        self._given_up[trial_id] = self._given_up[trial_id] + 1 if given_up else 0
+        if self._given_up[trial_id] == _MOST_GIVEN_UP:
+            raise SearchFaultError(
+                "Ray must be able to start the processes of trials",
+                f"{_MOST_GIVEN_UP} starts of {trial_id} that it gave up before they ran",
+                "See that this process, the cluster and all its machines have the same RAY_AUTH_MODE and token, and "
+                "look into the logs of its head (/tmp/ray/session_latest/logs/gcs_server.out); then continue with "
+                "--resume",
+            )
 
     def _why(self, trial: Trial, account: str) -> str:
         if trial.trial_id in self._hung:
@@ -215,6 +237,17 @@ def failure_text(trial: Trial) -> str:
     """What Tune wrote of a trial's failure on this machine."""
     path = trial.error_file
     return Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
+
+
+def was_given_up(text: str) -> bool:
+    """Whether Ray gave up a trial's process before it ran, which is no fault of the trial's.
+
+    Of a process that dies while it begins, or is killed because it hangs there, Ray says that it never ran, too.
+
+    Args:
+        text: Tune's account of its failure.
+    """
+    return _NEVER_RAN in text and _ENDED.search(text) is None
 
 
 def failure_reason(text: str) -> str:

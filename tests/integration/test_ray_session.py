@@ -1,12 +1,19 @@
 """Ray for the length of a launch: how it ends."""
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import ray
+import yaml
 
 from search.ray_session import ray_session
 from search.resources import Machine
+from trainable.storage import Storage
+from trainable.trial_record import load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -30,3 +37,45 @@ def test_nothing_is_collected_while_ray_shuts_down(ray_address, monkeypatch):
     assert not enabled
     assert left < 10, "what Tune left in cycles is freed before"
     assert gc.isenabled()
+
+
+REFUSING = """
+import os, sys, yaml
+from rich.console import Console
+from search.config import SearchConfig
+from search.launch import run_search
+from search.progress import PlainView
+from search.ray_session import ray_session
+from trainable.errors import SearchFaultError
+
+if __name__ == "__main__":
+    with ray_session(None):
+        pass  # with a token, which this process wants to be shown from now on
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    view = PlainView(Console())
+    config = SearchConfig.model_validate(yaml.safe_load(open(sys.argv[1]))).absolute()
+    try:
+        run_search(config, resume=False, address=sys.argv[2], view=view, say=view.say)
+    except SearchFaultError as fault:
+        print(fault)
+"""
+
+
+def test_where_ray_can_start_no_process_the_search_ends_with_the_reason_and_loses_no_trial(
+    ray_address, search_cache, make_small_search, tmp_path
+):
+    values = make_small_search(tmp_path / "runs", search_cache, baselines="none", budget={"trials": 4, "max_epochs": 1})
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "refusing.py").write_text(REFUSING)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "refusing.py", "search.yaml", ray_address]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert "Ray must be able to start the processes of trials; got 5 starts of t0" in done.stdout, (
+        done.stdout + done.stderr
+    )
+    trials = load_trials(Storage(str(tmp_path / "runs" / "small")))
+    assert trials
+    assert all(trial.end is None for trial in trials)

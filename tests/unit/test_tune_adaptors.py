@@ -38,6 +38,10 @@ class Noting:
     def trial_failed(self, trial_id, detail):
         self.told.append((trial_id, detail))
 
+    def attempt_failed(self, trial_id, reason, counted):
+        self.told.append((trial_id, counted))
+        return SimpleNamespace(counted=counted)
+
 
 def nothing(*_):
     """Does nothing."""
@@ -121,3 +125,69 @@ def test_no_waiting_trial_is_chosen_for_a_process_that_came_free():
     waiting = SimpleNamespace(status="PENDING")
     controller = SimpleNamespace(get_trials=lambda: [waiting], get_live_trials=lambda: {waiting})
     assert RecordScheduler(Noting(), nothing).choose_trial_to_run(controller) is None
+
+
+GIVEN_UP = """Failure # 1 (occurred at 2026-11-23_09-20-57)
+The actor died unexpectedly before finishing this task.
+\tclass_name: with_resources.<locals>.ResourceTrainable
+\tactor_id: 4e156c4a087b6b95ab85ab1801000000
+\tpid: 1643
+\tip: 192.0.2.2
+The actor is dead because all references to the actor were removed including lineage ref count.
+The actor never ran - it was cancelled before it started running.
+"""
+REFERENCES = "all references to the actor were removed including lineage ref count."
+
+
+class Tried:
+    """A trial that Tune has an account of."""
+
+    trial_id, config = TRIAL.trial_id, TRIAL.config
+
+    def __init__(self, error_file):
+        self.error_file = error_file
+
+
+@pytest.fixture
+def failed(tmp_path):
+    """`failed(account)`: a trial that Tune gives this account of."""
+
+    def make(account):
+        (tmp_path / "error.txt").write_text(account)
+        return Tried(str(tmp_path / "error.txt"))
+
+    return make
+
+
+def test_a_start_that_ray_gave_up_is_no_attempt_and_five_in_a_row_end_the_search(failed):
+    conductor = Noting()
+    lost = LostMachines(lambda: frozenset({"192.0.2.2"}), nothing)
+    hook = DriverCallback(conductor, lost, 60.0, lambda: True)
+    for _ in range(4):
+        hook.on_trial_error(1, [], failed(GIVEN_UP))
+    hook.on_trial_result(1, [], failed(""), {})
+    for _ in range(4):
+        hook.on_trial_error(1, [], failed(GIVEN_UP))
+    assert conductor.told == [("t0000", False)] * 8
+    with pytest.raises(SearchStopped) as stopped:
+        hook.on_trial_error(1, [], failed(GIVEN_UP))
+    assert "Ray must be able to start the processes of trials; got 5 starts of t0000" in str(stopped.value.fault)
+    assert conductor.told == [("t0000", False)] * 9, "it is written down, and no trial is to blame"
+
+
+def test_machines_that_are_lost_while_trials_wait_for_them_end_no_search(failed):
+    conductor = Noting()
+    hook = callback(conductor)  # of whose machines none is left
+    for _ in range(20):
+        hook.on_trial_error(1, [], failed(GIVEN_UP))
+    assert conductor.told == [("t0000", False)] * 20
+
+
+@pytest.mark.parametrize("cause", ["its worker process has died. Worker exit type: X", "it was killed by `ray.kill`."])
+def test_a_process_that_dies_or_hangs_while_it_begins_is_an_attempt(failed, cause):
+    conductor = Noting()
+    lost = LostMachines(lambda: frozenset({"192.0.2.2"}), nothing)
+    hook = DriverCallback(conductor, lost, 60.0, lambda: True)
+    for _ in range(10):
+        hook.on_trial_error(1, [], failed(GIVEN_UP.replace(REFERENCES, cause)))
+    assert conductor.told == [("t0000", True)] * 10
