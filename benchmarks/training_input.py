@@ -183,6 +183,7 @@ def pipeline_of(case: Case, name: str) -> Iterator[Pair]:
     return makers[name]()
 
 
+@functools.cache
 def samplers_of(case: Case) -> tuple[ImageSet, CropSampler, CropSampler]:
     """The images, their crops flipped alone, and those of our default."""
     image_set = read_image_set(case.dataset, case.cache_dir)

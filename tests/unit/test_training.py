@@ -169,6 +169,22 @@ def test_a_cpu_draws_in_the_loop_what_threads_draw_for_a_gpu(config, synthetic_d
     assert ahead == metrics
 
 
+def test_for_a_gpu_as_many_threads_draw_as_the_trial_has_cores(config, synthetic_data, monkeypatch):
+    asked = []
+
+    def feed(draw, steps, threads):
+        asked.append(threads)
+        return BatchFeed(draw, steps, threads=threads)
+
+    monkeypatch.setattr("trainable.training.BatchFeed", feed)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    training = Training(config, synthetic_data, CPU)
+    training.run_epoch(1, never)
+    training._on_gpu = True
+    training.run_epoch(2, never)
+    assert asked == [0, 3]
+
+
 @pytest.mark.usefixtures("drawn_ahead")
 def test_an_epoch_leaves_no_thread_however_it_ends(config, synthetic_data):
     training = Training(config, synthetic_data, CPU)
