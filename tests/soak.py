@@ -248,8 +248,8 @@ class Soak:
         self._server.wait_until_healthy()
         return sync_search(read_config(self._config), print)
 
-    def end(self) -> int:
-        """Kill what still runs; how many processes of the drivers had to be killed."""
+    def end(self) -> list[str]:
+        """Kill what still runs; the titles of the drivers' processes that had to be killed."""
         self._server.kill()
         if self._driver is not None:
             self._driver.kill()
@@ -257,9 +257,11 @@ class Soak:
         deadline = time.monotonic() + SECONDS_FOR_RAY_TO_END
         while (left := self._alive()) and time.monotonic() < deadline:
             time.sleep(0.2)
+        titles = [process.title for process in left]
         for process in left:
-            os.kill(process.pid, signal.SIGKILL)
-        return len(left)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        return titles
 
     def _inject(self) -> None:
         plan = self._moments(self._kill_driver, self._options.driver_kills)
@@ -314,17 +316,17 @@ class Soak:
                 self.faults["trial processes killed"] += 1
 
 
-def publish(soak: Soak, found: soak_audit.Audit, left_over: int, synced: str, seconds: float) -> None:
+def publish(soak: Soak, found: soak_audit.Audit, left_over: list[str], synced: str, seconds: float) -> None:
     """Print what was done to the search, what came of it, and every finding."""
     rows = [*soak.faults.items(), ("trials", found.states.total())]
     rows += [(f"  {state}", count) for state, count in sorted(found.states.items())]
     rows += [("epochs", found.epochs), ("starts of trials", found.starts), ("repeated in flight", found.repeated)]
-    rows += [("processes left over", left_over), ("seconds", round(seconds))]
+    rows += [("processes left over", len(left_over)), ("seconds", round(seconds))]
     rows += [("duplicates", len(found.duplicates)), ("losses", len(found.losses))]
     for name, count in rows:
         print(f"{name:<24}{count:>8}")
     print(f"sync: {synced}")
-    for finding in [*found.duplicates, *found.losses]:
+    for finding in [*found.duplicates, *found.losses, *(f"left over: {title}" for title in left_over)]:
         print(f"- {finding}")
 
 
