@@ -42,7 +42,8 @@ from trainable.trial_record import TrialRecord
 SLOTS = 3
 TRIAL_PROCESS = "Trainable"
 """In the title that Ray gives a process: `ray::ResourceTrainable.train`, `ray::SoakTrainable`."""
-SECONDS_FOR_RAY_TO_END = 30.0
+SECONDS_FOR_RAY_TO_END = 120.0
+"""The agents of a Ray whose driver was killed look for its store for 60 s before they end themselves."""
 
 
 class SoakTrainer:
