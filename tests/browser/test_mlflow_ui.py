@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -26,9 +27,7 @@ def runs(smoke):
 
 def serve(command, log):
     """Start a server on a free port; `command` takes the port last."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen([*command, str(port)], stdout=output, stderr=output, start_new_session=True)
     deadline = time.monotonic() + 120

@@ -11,18 +11,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def free_ports():
-    """`free_ports(n)`: n ports of loopback that nobody listens on."""
-    return lambda number: [free_port() for _ in range(number)]
+from ports import free_port
 
 
 @pytest.fixture(scope="session")

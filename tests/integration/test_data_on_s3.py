@@ -14,6 +14,7 @@ import time
 import boto3
 import pytest
 import yaml
+from ports import free_port
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -74,9 +75,9 @@ def listens(port):
 
 
 @pytest.fixture
-def own_server(free_ports, tmp_path):
+def own_server(tmp_path):
     """An S3 server of the test's own: its environment, a client, and what it was asked for."""
-    (port,) = free_ports(1)
+    port = free_port()
     log = tmp_path / "s3.log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
 
@@ -52,9 +53,9 @@ class PatientTrainable(SegmentationTrainable):
 
 
 @pytest.fixture
-def growing(free_ports, start_ray_head, tmp_path, monkeypatch):
+def growing(start_ray_head, tmp_path, monkeypatch):
     """Address of a cluster whose head takes no trials, and that grows by one trial a machine to `MOST` machines."""
-    (port,) = free_ports(1)
+    port = free_port()
     config = {
         "cluster_name": "growing",
         "max_workers": MOST,

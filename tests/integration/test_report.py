@@ -13,6 +13,7 @@ import mlflow
 import numpy as np
 import pytest
 import yaml
+from ports import free_port
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -197,8 +198,8 @@ def test_a_search_that_still_runs_is_reported_from_mlflow_alone(place, tmp_path)
     assert not [title for title, why in missing(document) if "defect" in why]
 
 
-def test_a_tracker_that_is_gone_costs_the_report_nothing_but_its_place_there(place, free_ports):
-    (port,) = free_ports(1)
+def test_a_tracker_that_is_gone_costs_the_report_nothing_but_its_place_there(place):
+    port = free_port()
     page = place / "runs" / "smoke" / "report" / "report.html"
     assert f"port={port}" in attach_report(f"http://127.0.0.1:{port}", "0" * 32, page)
 

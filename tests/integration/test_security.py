@@ -5,7 +5,6 @@ import logging
 import os
 import shlex
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 from optuna_dashboard._config import DashboardConfig
+from ports import free_port
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
@@ -38,12 +38,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 SECRET = "s3cret"
 CONFIG = {"name": "small", "dataset": {"layout": "synthetic"}, "budget": {"trials": 1}}
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def answers(url):

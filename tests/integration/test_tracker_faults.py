@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
 
@@ -142,12 +143,6 @@ class Server:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def until(condition, seconds=90):

@@ -22,6 +22,7 @@ import pytest
 from dotenv import dotenv_values
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from ports import free_port
 
 from analysis.mlflow_reader import read_search
 from search.config import SearchConfig
@@ -116,12 +117,6 @@ class TrackingServer:
             return connection.getresponse().status
         finally:
             connection.close()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def lives(pid):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import ray.autoscaler
 import yaml
+from ports import free_port
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_commands
 
@@ -342,11 +343,16 @@ def wait_until(true, seconds=30):
 
 
 @pytest.fixture
-def tracker(config, home, free_port):
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def tracker(config, home, port):
     """The command that starts the tracker, on a port and with programs of the test's own; ended with the test."""
     command = next(command for _, command in commands(config) if "aerosweep server" in command)
-    command = command.replace("5000", str(free_port))
-    program(home, "aerosweep", _SERVER.replace("PORT", str(free_port)))
+    command = command.replace("5000", str(port))
+    program(home, "aerosweep", _SERVER.replace("PORT", str(port)))
     program(home, "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     program(home, "pgrep", "#!/bin/sh\ntest -e ~/ray-runs\n")
     (home / "ray-runs").touch()
@@ -354,13 +360,6 @@ def tracker(config, home, free_port):
     pid = home / ".aerosweep" / "tracker.pid"
     if pid.exists() and alive(int(pid.read_text())):
         os.killpg(int(pid.read_text()), signal.SIGKILL)
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def started(home):
@@ -395,10 +394,10 @@ def test_a_tracker_that_does_not_start_fails_the_start_of_the_cluster_and_says_w
     assert "the database is out of reach" in failed.stdout
 
 
-def test_another_program_on_the_trackers_port_is_named_and_left_alone(tracker, home, free_port):
-    other = subprocess.Popen([sys.executable, "-m", "http.server", str(free_port), "--bind", "127.0.0.1"])
+def test_another_program_on_the_trackers_port_is_named_and_left_alone(tracker, home, port):
+    other = subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"])
     try:
-        wait_until(lambda: listens(free_port))
+        wait_until(lambda: listens(port))
         failed = run_as_ray_does(tracker, home)
         assert other.poll() is None
     finally:

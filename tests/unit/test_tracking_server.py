@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 from dotenv import dotenv_values
+from ports import free_port
 from typer.testing import CliRunner
 
 from aerosweep import server_command
@@ -114,12 +115,6 @@ def test_a_password_on_the_command_line_is_refused_and_not_repeated(folder):
 def test_a_database_that_is_none_is_refused(folder, monkeypatch, uri, rule):
     monkeypatch.setenv(DATABASE, uri)
     assert rule in refused(folder, "--port", str(free_port()))
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_a_database_out_of_reach_is_named_without_its_password(folder, monkeypatch):
