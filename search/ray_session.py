@@ -33,8 +33,8 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
     """Connect to Ray and leave it again.
 
     Args:
-        address: Of a cluster (`auto` for the one of this machine), or None for a new one on this machine;
-            RAY_ADDRESS counts where it is None.
+        address: Of a cluster (`auto` for the one of this machine), or None for a new one on this machine, whatever
+            RAY_ADDRESS says (the command line reads it).
 
     Yields:
         The cluster.
@@ -42,7 +42,6 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
     Raises:
         InputError: There is no such cluster.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or None
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with _on_loopback(alone=address is None), _token_kept():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 import yaml
+from ports import free_port
 
 from search.ray_session import ray_session
 from search.resources import Machine
@@ -37,6 +38,24 @@ def test_nothing_is_collected_while_ray_shuts_down(ray_address, monkeypatch):
     assert not enabled
     assert left < 10, "what Tune left in cycles is freed before"
     assert gc.isenabled()
+
+
+ALONE = """
+from search.ray_session import ray_session
+
+with ray_session(None) as cluster:
+    print(len(cluster.machines), "machine")
+"""
+
+
+def test_no_address_means_this_machine_whatever_the_environment_says(tmp_path):
+    """The command line reads RAY_ADDRESS; who calls us has read it already, or did not want it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "RAY_ADDRESS": f"127.0.0.1:{free_port()}"}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "1 machine\n", done.stderr
 
 
 REFUSING = """
