@@ -345,7 +345,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    """Run a soak; 1 if something was lost or done twice."""
+    """Run a soak; 1 if something was lost, done twice or left running."""
     if argv[:1] == ["drive"]:
         return drive(*argv[1:])
     options = parse(argv)
@@ -361,7 +361,7 @@ def main(argv: list[str]) -> int:
     repeats = soak.faults["trial processes killed"] + SLOTS * soak.faults["drivers killed"]
     found = soak_audit.audit(folder, options.trials, repeats)
     publish(soak, found, left_over, synced, time.monotonic() - began)
-    failed = bool(exit_code or found.duplicates or found.losses)
+    failed = bool(exit_code or found.duplicates or found.losses or left_over)
     if failed:
         print(f"see {folder}")
     elif options.folder is None:
