@@ -116,18 +116,26 @@ def _token_kept() -> Iterator[None]:
 def _connect(address: str | None) -> Any:
     import ray
 
-    options: dict[str, Any] = {} if address else {"include_dashboard": False}
+    if address == "":  # Ray would take it for this machine
+        raise _no_cluster(address, "it is empty")
+    options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
-    except ConnectionError as error:
-        raise InputError(
-            f"--address (or RAY_ADDRESS) must name a running Ray cluster ({address})",
-            str(error).splitlines()[0],
-            "Start one with `ray start --head`, or leave the address out to use this machine alone. A cluster with "
-            "token authentication (`ray start` turns it on where ~/.ray/auth_token exists) needs RAY_AUTH_MODE=token "
-            "here and on every node, and the same token",
-        ) from error
+    except (ConnectionError, ValueError) as error:
+        if address is None:
+            raise
+        raise _no_cluster(address, str(error).splitlines()[0]) from error
     return ray
+
+
+def _no_cluster(address: str, why: str) -> InputError:
+    return InputError(
+        f"--address (or RAY_ADDRESS) must name a running Ray cluster ({address})",
+        why,
+        "Start one with `ray start --head`, or leave the address out to use this machine alone. A cluster with "
+        "token authentication (`ray start` turns it on where ~/.ray/auth_token exists) needs RAY_AUTH_MODE=token "
+        "here and on every node, and the same token",
+    )
 
 
 def _cluster(ray: Any, joined: bool) -> Cluster:

@@ -13,6 +13,7 @@ from ports import free_port
 
 from search.ray_session import ray_session
 from search.resources import Machine
+from trainable.errors import InputError
 from trainable.storage import Storage
 from trainable.trial_record import load_trials
 
@@ -56,6 +57,14 @@ def test_no_address_means_this_machine_whatever_the_environment_says(tmp_path):
         [sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == "1 machine\n", done.stderr
+
+
+@pytest.mark.parametrize("address", ["", "head", "head:port"])
+def test_an_address_that_is_none_is_refused_and_starts_no_ray(address):
+    rule = r"--address \(or RAY_ADDRESS\) must name a running Ray cluster"
+    with pytest.raises(InputError, match=rule), ray_session(address):
+        pytest.fail("connected")
+    assert not ray.is_initialized()
 
 
 REFUSING = """
