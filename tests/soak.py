@@ -150,7 +150,7 @@ class Process(NamedTuple):
     @property
     def title(self) -> str:
         with suppress(OSError):
-            return Path(f"/proc/{self.pid}/cmdline").read_text().replace("\0", " ")
+            return Path(f"/proc/{self.pid}/cmdline").read_text().replace("\0", " ").strip()
         return ""
 
 
