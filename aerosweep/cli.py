@@ -153,8 +153,8 @@ def leaderboard(search: RecordedSearch, overrides: Overrides = None, output: Out
 
     config = load_recorded_config(search, overrides or [], output)
     console = log_console()
-    from trainable.storage import Storage
-    from trainable.trial_record import load_trials
+    from trainable.record.storage import Storage
+    from trainable.record.trial_record import load_trials
 
     confirmation = read_confirmation(config)
     if confirmation is not None:
@@ -267,7 +267,7 @@ def supervise(
     """Supervise a search."""
     from search.config_file import load_search_config
     from search.supervisor import Supervisor
-    from trainable.storage import Storage
+    from trainable.record.storage import Storage
 
     loaded = load_search_config(config, overrides or [], output)
     command = [sys.executable, "-m", "aerosweep", "search", str(config)]

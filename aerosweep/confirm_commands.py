@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from search.config import SearchConfig
     from search.confirm import ConfirmOutcome
     from search.progress import SearchView
-    from trainable.trial_record import TrialSnapshot
+    from trainable.record.record_types import TrialSnapshot
 
 _SHOWN_TRIALS: Final = 15
 _LOG_WIDTH: Final = 160
@@ -70,8 +70,8 @@ def read_confirmation(config: "SearchConfig") -> "Confirmation | None":
     from aerosweep.confirmation_view import confirmed_trials
     from analysis.confirmation import judge
     from search.confirm_program import FOLDER, confirmed_candidates
-    from trainable.storage import Storage
-    from trainable.trial_record import load_trials
+    from trainable.record.storage import Storage
+    from trainable.record.trial_record import load_trials
 
     folder = Storage(config.folder)
     runs = load_trials(folder.child(FOLDER))
@@ -100,7 +100,7 @@ def show_confirmation(confirmation: "Confirmation", objectives: Sequence[str], c
 def _write(confirmation: "Confirmation", config: "SearchConfig") -> None:
     from aerosweep.confirmation_view import claims_csv, confirmed_csv
     from search.confirm_program import FOLDER
-    from trainable.storage import Storage
+    from trainable.record.storage import Storage
 
     folder = Storage(config.folder).child(FOLDER)
     for name, data in (("confirmed.csv", confirmed_csv(confirmation)), ("claims.csv", claims_csv(confirmation))):

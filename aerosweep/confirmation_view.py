@@ -24,10 +24,11 @@ from search.confirm_program import FOLDER, Candidate
 from search.csv_table import csv_bytes
 from search.text_table import text_table
 from trainable.errors import InputError
-from trainable.held_out import HeldOutCounts
-from trainable.storage import Storage
-from trainable.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord, TrialSnapshot
-from trainable.trial_words import loss_name, model_and_loss
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord
+from trainable.record.trial_words import loss_name, model_and_loss
 
 _TITLES: Final = {
     "miou": "mIoU",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from search.data_source import DataSource
-    from trainable.dataset_problem import Problem
-    from trainable.judgeable import SplitContents
+    from trainable.data.checks.split_contents import SplitContents
+    from trainable.data.dataset_problem import Problem
 
 app = typer.Typer(no_args_is_help=True, help="Look at an image set before a search does.", rich_markup_mode="rich")
 
@@ -51,7 +51,7 @@ def check(
 ) -> None:
     """Check an image set."""
     source = _source(config, overrides, description, root)
-    from trainable.dataset_check import check_dataset
+    from trainable.data.checks.dataset_check import check_dataset
 
     with ImageProgress("checking", Console(stderr=True)) as on_progress:
         found = check_dataset(source.dataset, source.cache_dir, on_progress, _print)
@@ -84,7 +84,7 @@ def stats(
     if csv is not None:
         _require_writable(csv)
     from analysis.class_shares import tabulate_class_shares
-    from trainable.trial_data import open_trial_data
+    from trainable.data.trial_data import open_trial_data
 
     with ImageProgress("decoding", Console(stderr=True)) as on_progress:
         data = open_trial_data(source.dataset, source.cache_dir, on_progress, _print)
@@ -128,7 +128,7 @@ def synthesize(
     dataset = synthetic_source(images, size, seed, scenes, imbalance).dataset
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("FOLDER must be new or empty", folder, "Choose another, or remove what is in it")
-    from trainable.synthetic import synthesize as write_set
+    from trainable.data.synthetic.synthesize import synthesize as write_set
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     jobs = 1 if images <= _DRAWN_ALONE else os.cpu_count() or 1

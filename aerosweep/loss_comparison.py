@@ -10,8 +10,8 @@ from rich.text import Text
 from analysis.expected_best import tabulate_expected
 from search.leaderboard import minutes_trained
 from search.text_table import text_table
-from trainable.trial_record import TrialSnapshot
-from trainable.trial_words import loss_name
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.trial_words import loss_name
 
 
 def effort_by_loss(trials: Sequence[TrialSnapshot]) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def recorded_by(config: "SearchConfig", tracking_uri: str | None = None, output:
     from search.search_folder import read_meta
     from search.tracking_uri import tracking_uri as uri_of
     from trainable.errors import InputError
-    from trainable.storage import Storage
+    from trainable.record.storage import Storage
 
     meta = read_meta(Storage(config.folder))
     if meta is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis.cases import found_at_least, image_ious, image_mious
 from analysis.number_words import counted, listed, short
 from analysis.recorded_search import RecordedTrial
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 _COLUMNS: Final = [
     "run_id", "trial_id", "rank", "image", "scene", "miou", "class", "true_positives", "false_negatives",

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.image_counts import ImageCounts
-from trainable.objects import Objects
+from trainable.data.components import Objects
+from trainable.measure.image_counts import ImageCounts
 
 LEAST_EXTENT: Final = 32
 """Rows and columns that an enlarged part has at least: a thing is judged by what is around it."""

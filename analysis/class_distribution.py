@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from analysis.class_shares import tabulate_class_shares
 from analysis.number_words import counted, listed, sentence
 from analysis.share_words import percent, times
-from trainable.image_set import LabelClass
-from trainable.scene_split import SplitAssignment
+from trainable.data.image_set import LabelClass
+from trainable.data.scene_split import SplitAssignment
 
 MOST_OF_THE_PIXELS: Final = 0.95
 RAREST: Final = 3

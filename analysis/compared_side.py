@@ -8,8 +8,8 @@ import numpy as np
 from analysis.configuration_words import architecture_title, configuration_words
 from analysis.recorded_search import RecordedTrial
 from analysis.scene_scores import Metric, SceneCounts, SplitCounts, scene_metric
-from trainable.held_out import HeldOutCounts
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.val_counts import HeldOutCounts
 
 
 class NothingToCompare(Exception):  # noqa: N818 (no error: the report says so and goes on)

@@ -1,15 +1,15 @@
 """A configuration as a paper would name it: `Tversky (.62, .31, 1.1) on DeepLabV3+`.
 
-The terminal's shorter form, which fits a column, is `trainable.trial_words`.
+The terminal's shorter form, which fits a column, is `trainable.record.trial_words`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from analysis.number_words import trimmed
-from trainable.loss_parameters import LOSS_DEFAULTS
-from trainable.trial_words import loss_name
-from trainable.user_class import is_reference
+from trainable.config.loss_registry import LOSS_DEFAULTS
+from trainable.config.user_class import is_reference
+from trainable.record.trial_words import loss_name
 
 _ARCHITECTURES: Final = {"unet": "Unet", "deeplabv3": "DeepLabV3", "deeplabv3plus": "DeepLabV3+"}
 _LOSSES: Final = {

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.claims import Claim, Configuration, compare, vanishes_when_adjusted
 from analysis.scene_bootstrap import MeanInterval, interval_of_mean
 from analysis.scene_scores import Metric, SceneCounts, SplitCounts, scene_metric
-from trainable.held_out import HeldOutCounts
+from trainable.measure.val_counts import HeldOutCounts
 
 SUMMARY_METRICS: Final = ("miou", "thing_miou", "thing_miss_rate", "thing_false_alarms_per_image")
 """What is shown of every configuration, beside the objectives."""

@@ -9,7 +9,7 @@ from analysis.confirmation import ConfirmedTrial
 from analysis.number_words import counted, listed
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from analysis.scene_scores import SplitCounts
-from trainable.held_out import HeldOutCounts
+from trainable.measure.val_counts import HeldOutCounts
 
 _UNFINISHED: Final = ("running", "interrupted")
 

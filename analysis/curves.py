@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.gain_words import metric_title
 from analysis.number_words import counted, sentence, short
 from analysis.recorded_search import RecordedTrial
-from trainable.trial_record import DEV_LOSS, MIOU, TRAIN_LOSS
+from trainable.record.metric_names import DEV_LOSS, MIOU, TRAIN_LOSS
 
 LOSSES: Final = (TRAIN_LOSS, DEV_LOSS)
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from analysis.number_words import listed, short
 from analysis.recorded_search import RecordedTrial
 from analysis.share_words import percent
-from trainable.image_set import LabelClass
-from trainable.trial_record import iou_metric
+from trainable.data.image_set import LabelClass
+from trainable.record.metric_names import iou_metric
 
 _COLUMNS: Final = ("run_id", "trial_id", "class", "thing", "pixels", "pixel_share", "epoch", "iou", "best")
 

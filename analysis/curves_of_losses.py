@@ -9,7 +9,7 @@ from analysis.configuration_words import configuration_words, loss_title
 from analysis.gain_words import metric_title
 from analysis.number_words import listed, short
 from analysis.recorded_search import RecordedSearch, RecordedTrial
-from trainable.trial_record import MIOU
+from trainable.record.metric_names import MIOU
 
 BEST: Final = "best of its loss"
 PRUNED: Final = "pruned"

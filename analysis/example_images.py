@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainable.image_set import ImageSet
-from trainable.mask_encoding import decode_pair
+from trainable.data.files.masks import decode_pair
+from trainable.data.image_set import ImageSet
 
 LONGEST_SIDE: Final = 640
 """Pixels of a drawn image; a column of three is about as wide in print."""

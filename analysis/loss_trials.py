@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from analysis.scene_scores import STUFF_MIOU, SplitCounts, scene_metric
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 SCENE_METRICS: Final = ("miou", "thing_miou", STUFF_MIOU)
 """Scores over all classes, over things, over stuff; classes that do not occur are left out."""

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainable.data.files.masks import decode_mask
+from trainable.data.files.pictures import UNDECODABLE
+from trainable.data.image_cache import ImageCache, Progress
+from trainable.data.image_set import ImageSet, MaskEncoding
 from trainable.errors import InputError
-from trainable.image_cache import ImageCache, Progress
-from trainable.image_set import ImageSet, MaskEncoding
-from trainable.mask_encoding import UNDECODABLE, decode_mask
 
 MOST_CELLS: Final = 1280 * 720
 """Cells of the grid that positions are counted on: 3.7 MB a thing class."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.number_words import listed
 from analysis.share_words import percent
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 Counts = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from analysis.mask_statistics import MaskStatistics
 from analysis.number_words import listed
 from analysis.scene_bootstrap import DRAWS, expanded_tail
 from analysis.share_words import percent
-from trainable.judgeable import MIN_SCENES
+from trainable.data.checks.split_contents import MIN_SCENES
 
 THIRDS: Final = ("top", "middle", "bottom")
 EVEN_SCENES: Final = 10

@@ -12,7 +12,7 @@ from analysis.configuration_words import architecture_title, loss_title
 from analysis.gain_words import metric_title
 from analysis.number_words import counted, listed, sentence, trimmed
 from analysis.recorded_search import RecordedSearch
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 _STATES: Final = {
     "completed": "ran to the end",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis.matrices import tabulate_confusion
 from analysis.number_words import listed
 from analysis.share_words import percent
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 OTHER: Final = "other"
 """Prefix of what small classes are drawn as together."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from analysis.configuration_words import loss_title
 from analysis.gain_words import alarms_words
 from analysis.missed_objects import CountedNetwork, wilson_interval
-from trainable.image_counts import ImageCounts
-from trainable.object_counts import SIZE_EDGES
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.object_errors import SIZE_EDGES
 
 FEWEST_OBJECTS: Final = 20
 """Of fewer no miss rate is quoted."""

@@ -1,8 +1,8 @@
 """Which objects networks miss, by class and by size, and where their false alarms are.
 
 True and missed objects are counted by the size of the true one, false alarms by that of the predicted one; what a
-missed object and a false alarm is, says `trainable.object_counts`. Objects below the least size of the trials' config
-are neither.
+missed object and a false alarm is, says `trainable.measure.object_errors`. Objects below the least size of the trials'
+config are neither.
 
 The interval of a miss rate is Wilson's (1927, Probable inference, the law of succession, and statistical inference)
 with objects as independent. Those of one image are not, so it is too narrow: a guard, and no claim about other images.
@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from trainable.image_counts import ImageCounts
-from trainable.object_counts import SIZE_EDGES
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.object_errors import SIZE_EDGES
 
 MISSED_COLUMNS: Final = [
     "loss", "trial_id", "run_id", "seeds", "epochs", "by", "group", "objects", "missed", "miss_rate", "low", "high",

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import pandas as pd
 
 from analysis.recorded_search import RecordedSearch, RecordedTrial
-from trainable.config import TrialConfig
 from trainable.errors import InputError
-from trainable.mlflow_client import connect, sqlite_path
-from trainable.redaction import in_short, redacted
-from trainable.trial_record import (
-    CONFIG_FILE,
-    OBJECTIVE,
+from trainable.record.metric_names import OBJECTIVE
+from trainable.record.mlflow_client import connect, sqlite_path
+from trainable.record.tags import (
     ROLE_SEARCH,
     TAG_BASELINE,
     TAG_CONFIRMS,
@@ -30,6 +27,9 @@ from trainable.trial_record import (
     TAG_STATE,
     TAG_TRIAL,
 )
+from trainable.record.trial_record import CONFIG_FILE
+from trainable.redaction import in_short, redacted
+from trainable.trial_config import TrialConfig
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

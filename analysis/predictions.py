@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.recorded_search import RecordedTrial
-from trainable.checkpoint import from_bytes
-from trainable.config import TrialConfig
-from trainable.confusion import confusion_matrices, outcome_counts
+from trainable.config.user_class import in_one_line
+from trainable.data.image_set import IGNORED
+from trainable.data.trial_data import TrialData
 from trainable.device import Compute, Share, choose_compute
 from trainable.errors import InputError
-from trainable.image_counts import ImageCounts
-from trainable.image_set import IGNORED
-from trainable.prediction import predict_labels
-from trainable.trained_model import model_from_weights
-from trainable.trial_data import TrialData
-from trainable.user_class import in_one_line
+from trainable.measure.confusion import confusion_matrices, outcome_counts
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.prediction import predict_labels
+from trainable.network.trained_model import model_from_weights
+from trainable.record.checkpoint import from_bytes
+from trainable.trial_config import TrialConfig
 
 _KEPT: Final = (
     "Those of the best trials, the best of each loss and the best baseline are logged when a search ends: let it end, "

@@ -17,19 +17,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainable.dataset_config import DatasetConfig
-from trainable.held_out import HeldOutCounts
-from trainable.image_counts import ImageCounts
-from trainable.image_set import LabelClass
-from trainable.trial_record import (
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_set import LabelClass
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.record.metric_names import OBJECTIVE
+from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
     HELD_OUT_COUNTS_FILE,
     HELD_OUT_MATRIX_FILE,
-    OBJECTIVE,
     PER_IMAGE_COUNTS_FILE,
     WEIGHTS_FILE,
 )
-from trainable.trial_words import loss_name, model_and_loss
+from trainable.record.trial_words import loss_name, model_and_loss
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class RecordedTrial:
         baseline: Whether it was an enqueued baseline, which is never stopped early.
         confirms: Id of the trial whose configuration it trains again; empty for a trial of the search.
         params: The searched values by flat key (`loss.alpha`); those that do not exist under its loss are absent.
-        config: The resolved config of the trial, as of `trainable.config.TrialConfig.model_dump(mode="json")`.
+        config: The resolved config of the trial, as of `trainable.trial_config.TrialConfig.model_dump(mode="json")`.
         metrics: The last value of each metric; on val, of a confirmation, under `val/...`.
         minutes: Wall-clock time that it trained, NaN where unknown.
     """

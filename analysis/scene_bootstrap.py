@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from analysis.scene_scores import Floats, Metric, SceneCounts, SceneTotals, scene_totals, shared_scenes
-from trainable.judgeable import MIN_SCENES
+from trainable.data.checks.split_contents import MIN_SCENES
 
 DRAWS: Final = 2000
 

@@ -1,7 +1,8 @@
 """What one network counted, scene by scene, and the metrics of any weighted sum of scenes.
 
-The definitions are those of `trainable.confusion` and of the recorded metrics, so that a metric at weight 1 for every
-scene is the recorded one. A class that the truth does not have, in the scenes that have weight, is left out of means.
+The definitions are those of `trainable.measure.confusion` and of the recorded metrics, so that a metric at weight 1 for
+every scene is the recorded one. A class that the truth does not have, in the scenes that have weight, is left out of
+means.
 
 Shapes: N images, S scenes, C classes, D draws of scene weights; 3 counts.
 """
@@ -13,7 +14,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES, is_minimised
+from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES, is_minimised
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

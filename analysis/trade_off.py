@@ -16,8 +16,8 @@ from analysis.loss_trials import ending_of
 from analysis.number_words import counted, listed, short, signed
 from analysis.recorded_search import RecordedSearch, RecordedTrial
 from analysis.scene_scores import SplitCounts, scene_metric
-from trainable.image_counts import ImageCounts
-from trainable.pareto_front import non_dominated
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.pareto_front import non_dominated
 
 TRADED: Final = ("thing_recall", "thing_precision", "thing_miss_rate", "thing_false_alarms_per_image")
 

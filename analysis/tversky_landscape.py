@@ -1,7 +1,7 @@
 """The objective over the Tversky loss's parameters.
 
 Alpha weighs false negatives, beta false positives; gamma is the exponent of what a class lacks.
-Dice and IoU are points of the same plane (`trainable.losses`), so their trials belong into it.
+Dice and IoU are points of the same plane (`trainable.losses.losses`), so their trials belong into it.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from analysis.gain_words import metric_title
 from analysis.loss_trials import ending_of
 from analysis.number_words import short, trimmed
 from analysis.recorded_search import RecordedSearch, RecordedTrial
-from trainable.loss_parameters import LOSS_DEFAULTS
+from trainable.config.loss_registry import LOSS_DEFAULTS
 
 REFERENCE_POINTS: Final = {"Dice": (0.5, 0.5), "IoU": (1.0, 1.0), "Tversky baseline": (0.7, 0.3)}
 """Alpha and beta of losses that are used without any search; gamma is 1."""

@@ -35,14 +35,14 @@ from rich.table import Table
 from analysis.claims import Claim, Configuration, Verdict, compare
 from analysis.scene_scores import SplitCounts, scene_metric
 from benchmarks.result import machine
-from trainable.cache_dir import default_cache_dir
-from trainable.config import TrialConfig
+from trainable.data.files.cache_dir import default_cache_dir
+from trainable.data.trial_data import open_trial_data
 from trainable.device import Share, choose_compute, limit_process
-from trainable.held_out import HeldOutCounts
-from trainable.storage import Storage
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.record.storage import Storage
+from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord
 from trainable.training import Training
-from trainable.trial_data import open_trial_data
-from trainable.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord
+from trainable.trial_config import TrialConfig
 from trainable.trial_run import Place, TrialRun
 
 LEVELS: Final = (0.5, 1.0, 2.0)

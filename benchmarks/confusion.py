@@ -34,9 +34,9 @@ from torchmetrics.classification import (
 from benchmarks.result import lower_is_better, publish
 from benchmarks.sides import two_sides
 from benchmarks.synchronise import synchronise
-from trainable.confusion import ClassMetrics, class_metrics, confusion_matrices
+from trainable.data.image_set import IGNORED
 from trainable.device import Share
-from trainable.image_set import IGNORED
+from trainable.measure.confusion import ClassMetrics, class_metrics, confusion_matrices
 
 CLASSES: Final = 12
 SHAPE: Final = (1, 720, 1280)

@@ -18,14 +18,14 @@ import torch
 
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.synchronise import synchronise
-from trainable.config import DataConfig, ModelConfig
-from trainable.crops import CropSampler
-from trainable.dataset_config import DatasetConfig
+from trainable.batches.crops import CropSampler
+from trainable.batches.normalise import normalise
+from trainable.config.sections import DataConfig, ModelConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_set import IGNORED
+from trainable.data.trial_data import TrialData, open_trial_data
 from trainable.device import Compute, Share, choose_compute, limit_process
-from trainable.image_set import IGNORED
-from trainable.model import build_model
-from trainable.pixels import normalise
-from trainable.trial_data import TrialData, open_trial_data
+from trainable.network.model import build_model
 
 BATCH = 8
 CROPS = ("512x512", "192x192")

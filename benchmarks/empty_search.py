@@ -10,10 +10,10 @@ from benchmarks.made_up_metrics import EPOCHS, made_up_metrics
 from search.config import SearchConfig
 from search.launch import SearchOutcome, run_search
 from search.progress import PlainView, SearchView
+from trainable.data.trial_data import TrialData
 from trainable.device import Compute
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.training import EpochOutcome, State
-from trainable.trial_data import TrialData
 
 
 class EmptyTraining:

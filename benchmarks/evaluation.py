@@ -39,10 +39,13 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.synchronise import synchronise
-from trainable.config import DataConfig, ModelConfig
-from trainable.confusion import class_metrics
-from trainable.crops import CropSampler
-from trainable.dataset_config import DatasetConfig
+from trainable.batches.crops import CropSampler
+from trainable.batches.normalise import normalise
+from trainable.config.sections import DataConfig, ModelConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_cache import ImageCache, open_cache
+from trainable.data.image_set import IGNORED
+from trainable.data.trial_data import TrialData, open_trial_data
 from trainable.device import (
     Compute,
     Share,
@@ -52,14 +55,11 @@ from trainable.device import (
     peak_memory_mb,
     reset_peak_memory,
 )
-from trainable.evaluation import Scoring, evaluate
-from trainable.image_cache import ImageCache, open_cache
-from trainable.image_set import IGNORED
-from trainable.logit_adjustment import TAUS, log_priors
-from trainable.losses import CrossEntropyLoss
-from trainable.model import build_model
-from trainable.pixels import normalise
-from trainable.trial_data import TrialData, open_trial_data
+from trainable.losses.losses import CrossEntropyLoss
+from trainable.measure.confusion import class_metrics
+from trainable.measure.evaluation import Scoring, evaluate
+from trainable.measure.logit_adjustment import TAUS, log_priors
+from trainable.network.model import build_model
 
 IMAGES: Final = "720x1280"
 CHUNK: Final = 10

@@ -18,10 +18,11 @@ from torch import nn
 
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.synchronise import synchronise
-from trainable.config import LossConfig, ModelConfig
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import ModelConfig
 from trainable.device import Compute, Share, choose_compute, limit_process
-from trainable.loss_factory import build_loss
-from trainable.model import build_model
+from trainable.losses.loss_factory import build_loss
+from trainable.network.model import build_model
 
 CLASSES: Final = 12
 BATCH: Final = 8

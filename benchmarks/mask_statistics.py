@@ -25,10 +25,10 @@ from PIL import Image
 
 from analysis.mask_statistics import count_cached_masks, count_masks
 from benchmarks.result import Row, lower_is_better, publish
-from trainable.aeroscapes import read_aeroscapes
-from trainable.image_cache import ImageCache, open_cache
-from trainable.image_set import ImageSet
-from trainable.synthetic import synthesize
+from trainable.data.image_cache import ImageCache, open_cache
+from trainable.data.image_set import ImageSet
+from trainable.data.layouts.aeroscapes import read_aeroscapes
+from trainable.data.synthetic.synthesize import synthesize
 
 SIZE = (720, 1280)
 ALL_MASKS = 3269

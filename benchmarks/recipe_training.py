@@ -9,10 +9,10 @@ from typing import Any
 from ray import tune
 
 from benchmarks.timed_training import TimedTraining
-from trainable.config import TrialConfig
+from trainable.data.trial_data import open_trial_data
 from trainable.device import Share, choose_compute, limit_process
-from trainable.trial_data import open_trial_data
-from trainable.trial_record import TrialSnapshot
+from trainable.record.record_types import TrialSnapshot
+from trainable.trial_config import TrialConfig
 
 
 def function_trainable(

@@ -21,24 +21,20 @@ from analysis.report.files import write_report
 from analysis.report.search_report import compose_search_report
 from benchmarks.result import Row, lower_is_better, publish
 from search.mlflow_projection import MlflowProjection, SearchIdentity
-from trainable.config import TrialConfig
-from trainable.held_out import HeldOutCounts
-from trainable.image_counts import ImageCounts
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding
-from trainable.split_metrics import split_metrics
-from trainable.storage import Storage
-from trainable.trial_record import (
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.split_metrics import split_metrics
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
     HELD_OUT_COUNTS_FILE,
     HELD_OUT_MATRIX_FILE,
     PER_IMAGE_COUNTS_FILE,
-    EndMarker,
-    EpochRecord,
-    HeldOutRecord,
-    TrialCard,
     TrialRecord,
-    TrialSnapshot,
 )
+from trainable.trial_config import TrialConfig
 
 EPOCHS, DEV_IMAGES, VAL_IMAGES, SCENES = 30, 400, 648, 35
 LIMIT_SECONDS = 60.0

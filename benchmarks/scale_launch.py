@@ -17,8 +17,8 @@ from search.config import SearchConfig
 from search.mlflow_projection import MlflowProjection
 from search.progress import PlainView, SearchState
 from search.search_program import SearchProgram
-from trainable.storage import Storage
-from trainable.trial_record import TrialSnapshot
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
 
 LAST: Final = 100
 """Medians are of so many trials, the last."""

@@ -31,9 +31,9 @@ from benchmarks.timed_training import FOLDER, Span, TimedTrainable, read_spans
 from search.config import SearchConfig
 from search.launch import run_search
 from search.progress import PlainView
+from trainable.data.trial_data import open_trial_data
 from trainable.device import Share
-from trainable.trial_data import open_trial_data
-from trainable.trial_record import TrialSnapshot
+from trainable.record.record_types import TrialSnapshot
 
 PLACES: Final = 2
 _MAY_DIFFER: Final = 0.1

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trainable.config import TrialConfig
+from trainable.data.trial_data import TrialData
 from trainable.device import Compute
 from trainable.ray_trainable import SEARCH_FOLDER, TRIAL_ID, SegmentationTrainable
 from trainable.training import EpochOutcome, Training
-from trainable.trial_data import TrialData
+from trainable.trial_config import TrialConfig
 
 FOLDER: Final = "spans"
 """Beside the record of a search."""

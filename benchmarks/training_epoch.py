@@ -36,18 +36,20 @@ from torchvision.transforms import functional as F
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
-from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
-from trainable.confusion import class_metrics
-from trainable.crops import CropSampler
-from trainable.dataset_config import DatasetConfig
+from trainable.batches.crops import CropSampler
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_set import Sample
+from trainable.data.trial_data import TrialData, open_trial_data
 from trainable.device import Compute, Share, choose_compute, limit_process
-from trainable.evaluation import Scoring, evaluate
-from trainable.image_set import Sample
-from trainable.model import build_model
+from trainable.measure.confusion import class_metrics
+from trainable.measure.evaluation import Scoring, evaluate
+from trainable.network.model import build_model
+from trainable.record.metric_names import IMAGES_PER_SECOND, MIOU, TRAIN_LOSS
 from trainable.schedule import learning_rate_factor
 from trainable.training import Training
-from trainable.trial_data import TrialData, open_trial_data
-from trainable.trial_record import IMAGES_PER_SECOND, MIOU, TRAIN_LOSS
+from trainable.trial_config import TrialConfig
 
 SMALL: Final = ModelConfig(architecture="deeplabv3plus", encoder="tu-tf_mobilenetv3_small_100", encoder_weights="none")
 UNET: Final = ModelConfig(architecture="unet", encoder="resnet18", encoder_weights="none")

@@ -40,18 +40,19 @@ from torchvision.transforms.v2 import functional as F
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
-from trainable.batch_feed import Each
-from trainable.config import DataConfig, ModelConfig, TrialConfig
-from trainable.crops import CropPlan, CropSampler
-from trainable.dataset_config import DatasetConfig
+from trainable.batches.batch_feed import Each
+from trainable.batches.crops import CropPlan, CropSampler
+from trainable.batches.normalise import normalise
+from trainable.config.sections import DataConfig, ModelConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_cache import open_cache
+from trainable.data.image_set import ImageSet
+from trainable.data.read_image_set import read_image_set
+from trainable.data.synthetic.synthesize import synthesize
+from trainable.data.trial_data import open_trial_data
 from trainable.device import Compute, Share, choose_compute
-from trainable.image_cache import open_cache
-from trainable.image_set import ImageSet
-from trainable.image_sets import read_image_set
-from trainable.pixels import normalise
-from trainable.synthetic import synthesize
 from trainable.training import Training
-from trainable.trial_data import open_trial_data
+from trainable.trial_config import TrialConfig
 
 SIZE: Final = (720, 1280)
 SIDE: Final = 512

@@ -30,11 +30,11 @@ from search.config import SearchConfig
 from search.launch import run_search
 from search.progress import PlainView
 from trainable import ray_trainable as keys
-from trainable.config import TrialConfig
+from trainable.data.trial_data import reuse_trial_data
 from trainable.device import Share
 from trainable.ray_trainable import SegmentationTrainable
-from trainable.trial_data import reuse_trial_data
-from trainable.trial_record import TrialSnapshot
+from trainable.record.record_types import TrialSnapshot
+from trainable.trial_config import TrialConfig
 
 _MODEL: Final = {"encoder": "tu-tf_mobilenetv3_small_100", "encoder_weights": "none"}
 _ARCHITECTURES: Final = ("unet", "deeplabv3plus")

@@ -1,1 +1,1 @@
-"""Many trials: search config, space, sampler, scheduler, launch, projections and leaderboard."""
+"""Many trials: what is searched, who decides, how Ray runs it, and what is made of the record."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from trainable.trial_record import EpochRecord
+from trainable.record.record_types import EpochRecord
 
 
 class Rungs:

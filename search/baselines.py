@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from search.config_problem import show, unknown_key
 from search.space import SECTIONS, Choice, Domain, Fixed, Range, Space, Value, exists, highest, values_of
+from trainable.config.config_problem import show, unknown_key
 from trainable.errors import InputError
 
 SEED_VALUES: Final[dict[str, Value]] = {

@@ -5,17 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from search.program import Ending, Program
-from trainable.storage import Storage
-from trainable.trial_record import (
-    EndReason,
-    EpochRecord,
-    FailureRecord,
-    TrialCard,
-    TrialRecord,
-    TrialSnapshot,
-    load_trials,
-    require_cards,
-)
+from trainable.record.record_types import EndReason, EpochRecord, FailureRecord, TrialCard, TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord, load_trials, require_cards
 
 
 class Conductor:

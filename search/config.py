@@ -19,14 +19,15 @@ from pydantic import (
 )
 
 from search.baselines import baseline_points
-from search.config_problem import flatten, raise_all, show
 from search.space import Fixed, Space, highest
 from search.space_parsing import parse_space
-from trainable.config import EvaluationConfig, OptimizerConfig, RuntimeConfig, Section
-from trainable.dataset_config import DatasetConfig
+from trainable.config.config_problem import flatten, raise_all, show
+from trainable.config.objectives import Objective, is_minimised
+from trainable.config.section import Section
+from trainable.config.sections import EvaluationConfig, OptimizerConfig, RuntimeConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.files.folder_url import without_secret
 from trainable.errors import InputError
-from trainable.folder_url import without_secret
-from trainable.objectives import Objective, is_minimised
 from trainable.redaction import redacted
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -197,7 +198,7 @@ def _as_recorded(objective: str) -> str:
     kind, slash, class_name = objective.partition("/")
     if not slash:
         return objective
-    from trainable.trial_record import metric_safe  # here, because few configs need to wait for it
+    from trainable.record.metric_names import metric_safe  # here, because few configs need to wait for it
 
     return f"{kind}/{metric_safe(class_name)}"
 

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search.config import SpaceConfig
-from search.config_problem import describe, flatten, raise_all, show, unknown_key
 from search.config_yaml import ConfigDocument
 from search.space import SECTIONS
 from search.train_config import TrainConfig
+from trainable.config.architectures import ARCHITECTURE_NAMES, ARCHITECTURE_RULE
+from trainable.config.config_problem import describe, flatten, raise_all, show, unknown_key
+from trainable.config.loss_registry import LOSS_NAME_RULE, LOSS_NAMES
+from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 from trainable.errors import InputError
-from trainable.loss_parameters import LOSS_NAME_RULE, LOSS_NAMES
-from trainable.model_names import ARCHITECTURE_NAMES, ARCHITECTURE_RULE
-from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

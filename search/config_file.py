@@ -9,12 +9,12 @@ from typing import Any, Final
 from search.baselines import baseline_points
 from search.config import SearchConfig
 from search.config_check import located, validate
-from search.config_problem import raise_all, show
 from search.config_yaml import ConfigDocument, parse_document, parse_value, read_document
 from search.space import Fixed
 from search.train_config import TrainConfig
-from trainable.dataset_problem import ProblemError
-from trainable.description import scan_description
+from trainable.config.config_problem import raise_all, show
+from trainable.data.dataset_problem import ProblemError
+from trainable.data.layouts.dataset_yaml import scan_description
 from trainable.errors import InputError
 
 
@@ -80,7 +80,7 @@ def load_recorded_config(search: str, overrides: Sequence[str], output: str | No
     if output is not None:
         raise InputError("--output goes with a config file", f"the folder {search}", "Leave --output out")
     from search.search_folder import CONFIG_FILE  # with fsspec, which a config file needs none of
-    from trainable.storage import Storage
+    from trainable.record.storage import Storage
 
     storage, _, name = _absolute(search).rpartition("/")
     data = Storage(f"{storage}/{name}").read(CONFIG_FILE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from search.config_problem import show
+from trainable.config.config_problem import show
 from trainable.errors import InputError
 
 _TAG = "tag:yaml.org,2002:"

@@ -16,14 +16,15 @@ from search.search_folder import SearchMeta, read_meta, require_startable
 from search.sync import sync
 from search.tracking_uri import tracking_uri
 from search.tune_launch import TuneLaunch
-from trainable.cache_dir import default_cache_dir
-from trainable.data_identity import DataIdentity, require_same_data
+from trainable.data.data_identity import DataIdentity, require_same_data
+from trainable.data.files.cache_dir import default_cache_dir
+from trainable.data.image_cache import Progress
+from trainable.data.trial_data import open_trial_data
 from trainable.errors import InputError
-from trainable.image_cache import Progress
-from trainable.storage import Storage
-from trainable.trial_data import open_trial_data
-from trainable.trial_record import TrialSnapshot, load_trials
-from trainable.trial_words import model_and_loss
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
+from trainable.record.trial_words import model_and_loss
 
 
 @dataclass(frozen=True)

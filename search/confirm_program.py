@@ -7,9 +7,9 @@ from typing import Final
 from search.config import ConfirmConfig, SearchConfig
 from search.program import Ending, ended_by_epochs
 from search.ranking import ranked
-from trainable.config import TrialConfig
-from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, now_ms
-from trainable.trial_words import loss_name
+from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, now_ms
+from trainable.record.trial_words import loss_name
+from trainable.trial_config import TrialConfig
 
 FOLDER: Final = "confirm"
 """Below the search's folder, with a record of the same form."""

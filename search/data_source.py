@@ -8,12 +8,12 @@ from typing import NamedTuple
 from search.config import SearchConfig
 from search.config_check import located, validate
 from search.config_file import read_config
-from search.config_problem import raise_all, unknown_key
 from search.config_yaml import ConfigDocument
 from search.train_config import TrainConfig
-from trainable.cache_dir import default_cache_dir
-from trainable.config import Section
-from trainable.dataset_config import DatasetConfig
+from trainable.config.config_problem import raise_all, unknown_key
+from trainable.config.section import Section
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.files.cache_dir import default_cache_dir
 from trainable.errors import InputError
 
 

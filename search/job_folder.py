@@ -10,13 +10,13 @@ from typing import Any, Final
 from search.config import SearchConfig
 from search.config_check import located, validate
 from search.config_file import inlined, read_config
-from search.config_problem import raise_all, show
 from search.config_yaml import dump_yaml
 from search.space import Fixed, Space, values_of
+from trainable.config.config_problem import raise_all, show
+from trainable.config.user_class import is_reference
+from trainable.data.files.folder_url import is_url
 from trainable.errors import InputError
-from trainable.folder_url import is_url
 from trainable.redaction import redacted
-from trainable.user_class import is_reference
 
 CONFIG_FILE: Final = "search.yaml"
 _MOST_BYTES: Final = 5 * 2**20

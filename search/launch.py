@@ -17,12 +17,13 @@ from search.search_folder import require_startable, write_search
 from search.search_program import SearchProgram
 from search.tracking_uri import tracking_uri, ui_command
 from search.tune_launch import TuneLaunch
-from trainable.cache_dir import default_cache_dir
-from trainable.data_identity import DataIdentity
-from trainable.image_cache import Progress
-from trainable.storage import Storage
-from trainable.trial_data import open_trial_data
-from trainable.trial_record import TrialSnapshot, load_trials
+from trainable.data.data_identity import DataIdentity
+from trainable.data.files.cache_dir import default_cache_dir
+from trainable.data.image_cache import Progress
+from trainable.data.trial_data import open_trial_data
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 _MADE_IMAGES: Final = "the images are made: this shows how a search works and is no evidence about losses"
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from search.csv_table import csv_bytes
 from search.ranking import UNSOUND, is_ranked, measured_values, pareto_front, ranked
 from search.text_table import text_table
-from trainable.trial_record import (
+from trainable.record.metric_names import (
     MIOU,
     PIXEL_ACCURACY,
     THING_FALSE_ALARMS,
@@ -21,10 +21,9 @@ from trainable.trial_record import (
     THING_PRECISION,
     THING_RECALL,
     WORST_CLASS_IOU,
-    EpochRecord,
-    TrialSnapshot,
 )
-from trainable.trial_words import loss_text
+from trainable.record.record_types import EpochRecord, TrialSnapshot
+from trainable.record.trial_words import loss_text
 
 _OWN_COLUMNS: Final = {
     MIOU: "miou",

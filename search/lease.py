@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from trainable.errors import InputError, SearchFaultError
-from trainable.storage import Storage, StorageError
+from trainable.record.storage import Storage, StorageError
 
 _FILE: Final = "driver.json"
 _RENEW_SECONDS: Final = 20.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from trainable.trial_record import FailureRecord
+from trainable.record.record_types import FailureRecord
 
 _SUSPICION_SECONDS: Final = 120.0
 """Ray finds that a machine is gone by its silence, half a minute and more after the processes on it were."""

@@ -15,17 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from search.mlflow_tracker import LONGEST_PARAM, LONGEST_TAG, TrackedRun, Tracker, key_safe, shortened
 from search.projection import UnreachableError
 from trainable.errors import InputError
-from trainable.redaction import redacted
-from trainable.storage import Storage
-from trainable.trial_record import (
-    BEST_OBJECTIVE,
-    CONFIG_FILE,
-    CONFUSION_MATRIX_FILE,
-    HELD_OUT_COUNTS_FILE,
-    HELD_OUT_MATRIX_FILE,
-    HELD_OUT_PREFIX,
-    OBJECTIVE,
-    PER_IMAGE_COUNTS_FILE,
+from trainable.record.metric_names import BEST_OBJECTIVE, HELD_OUT_PREFIX, OBJECTIVE
+from trainable.record.record_types import EpochRecord, TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.tags import (
     ROLE_SEARCH,
     STATE_COMPLETED,
     STATE_FAILED,
@@ -47,11 +40,17 @@ from trainable.trial_record import (
     TAG_STATE,
     TAG_TRIAL,
     TAG_WEIGHTS,
-    WEIGHTS_FILE,
-    EpochRecord,
-    TrialRecord,
-    TrialSnapshot,
 )
+from trainable.record.trial_record import (
+    CONFIG_FILE,
+    CONFUSION_MATRIX_FILE,
+    HELD_OUT_COUNTS_FILE,
+    HELD_OUT_MATRIX_FILE,
+    PER_IMAGE_COUNTS_FILE,
+    WEIGHTS_FILE,
+    TrialRecord,
+)
+from trainable.redaction import redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from trainable.errors import InputError
-from trainable.mlflow_client import connect
-from trainable.trial_record import OBJECTIVE, TAG_SEARCH_ID
+from trainable.record.metric_names import OBJECTIVE
+from trainable.record.mlflow_client import connect
+from trainable.record.tags import TAG_SEARCH_ID
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

@@ -18,8 +18,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from search.ranking import objective_values
 from search.sampler import directions
 from search.space import Space, suggest
-from trainable.storage import Storage
-from trainable.trial_record import TrialSnapshot
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
 
 logger = logging.getLogger(__name__)
 

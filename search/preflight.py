@@ -14,20 +14,22 @@ from torch import nn
 
 from search.baselines import baseline_points
 from search.config import SearchConfig
-from search.config_problem import flatten, raise_all
 from search.sampler import suggest_point
 from search.search_program import trial_config
 from search.space import OPTIONS, Choice, Domain, Fixed, Space, Value, exists, highest, lowest, nested, values_of
-from trainable.compilation import require_compiler
-from trainable.config import DataConfig, LossConfig, ModelConfig, RuntimeConfig, TrialConfig
+from trainable.config.config_problem import flatten, raise_all
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
+from trainable.config.user_class import is_reference, load_class
+from trainable.data.image_set import ImageSet
+from trainable.data.trial_data import TrialData
 from trainable.errors import InputError
-from trainable.image_set import ImageSet
-from trainable.model import build_model, smallest_batch
-from trainable.model import check_names as check_model_names
-from trainable.trial_data import TrialData
-from trainable.trial_record import metric_safe
-from trainable.user_class import is_reference, load_class
-from trainable.user_loss import check_loss
+from trainable.losses.user_loss import check_loss
+from trainable.network.compilation import require_compiler
+from trainable.network.model import build_model, smallest_batch
+from trainable.network.model import check_names as check_model_names
+from trainable.record.metric_names import metric_safe
+from trainable.trial_config import TrialConfig
 
 OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
 """Objectives that are made of objects; the others are made of pixels."""

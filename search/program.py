@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from trainable.trial_record import EndReason, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndReason, EpochRecord, TrialCard, TrialSnapshot
 
 Ending = tuple[EndReason, str]
 """Why a trial ends, for the record and for a person."""

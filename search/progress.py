@@ -14,9 +14,9 @@ from rich.text import Text
 
 from search.ranking import is_ranked, pareto_front, rank_key
 from search.trial_line import ended_line
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.trial_words import loss_text, model_and_loss
 from trainable.redaction import redacted
-from trainable.trial_record import TrialSnapshot
-from trainable.trial_words import loss_text, model_and_loss
 
 _REDRAW_SECONDS: Final = 0.25
 _LINE_SECONDS: Final = 60.0

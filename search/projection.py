@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from trainable.errors import InputError
+from trainable.record.record_types import TrialSnapshot
 from trainable.redaction import in_short
-from trainable.trial_record import TrialSnapshot
 
 _LAST_RETRY_SECONDS: Final = 60.0
 

@@ -17,8 +17,9 @@ from search.search_folder import SearchMeta, read_meta
 from search.sync import SyncReport, sync, sync_confirmation
 from search.tracking_uri import tracking_uri
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import TrialSnapshot, load_trials
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 LEADERBOARD_FILE: Final = "leaderboard.csv"
 

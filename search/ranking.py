@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from trainable.objectives import is_minimised
-from trainable.trial_record import TrialSnapshot
+from trainable.config.objectives import is_minimised
+from trainable.record.record_types import TrialSnapshot
 
 UNSOUND: Final = ("failed", "diverged")
 """States of trials that are not ranked."""
@@ -76,14 +76,14 @@ def pareto_front(trials: Iterable[TrialSnapshot], objectives: Sequence[str]) -> 
 
 
 def non_dominated(rows: Sequence[Sequence[float]], objectives: Sequence[str]) -> list[bool]:
-    """For each row whether it is on the front; see `trainable.pareto_front.non_dominated`.
+    """For each row whether it is on the front; see `trainable.measure.pareto_front.non_dominated`.
 
     Args:
         rows: Finite values of each objective.
         objectives: Their names, which say what is better.
     """
     # Here, because a search says its first line before numpy, a heavy import, is there.
-    from trainable.pareto_front import non_dominated as on_front
+    from trainable.measure.pareto_front import non_dominated as on_front
 
     signs = [-1.0 if is_minimised(name) else 1.0 for name in objectives]
     gains_NK = [[sign * value for sign, value in zip(signs, row, strict=True)] for row in rows]

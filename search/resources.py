@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.config import ResourcesConfig
-from trainable.config import Precision
+from trainable.config.sections import Precision
 from trainable.device import Share
 from trainable.errors import InputError
 

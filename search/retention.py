@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from trainable.checkpoint import Checkpoints
-from trainable.storage import Storage
-from trainable.trial_record import WEIGHTS_FILE, TrialRecord, TrialSnapshot, load_trials
+from trainable.record.checkpoint import Checkpoints
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import WEIGHTS_FILE, TrialRecord, load_trials
 
 _BEST_FOLDER: Final = "best"
 

@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.ranking import measured_values, non_dominated
 from search.space import Space, Value, suggest
-from trainable.objectives import is_minimised
-from trainable.trial_record import TrialSnapshot
+from trainable.config.objectives import is_minimised
+from trainable.record.record_types import TrialSnapshot
 
 MAX_OBSERVATIONS: Final = 300
 """TPE's cost grows with its observations, and with 1,000 its suggestions were worse, not better: its good group has 25

@@ -9,10 +9,10 @@ import yaml
 
 from search.config import SearchConfig, new_search_id
 from search.config_yaml import dump_yaml
-from trainable.data_identity import DataIdentity, require_same_data
+from trainable.data.data_identity import DataIdentity, require_same_data
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import now_ms
+from trainable.record.record_types import now_ms
+from trainable.record.storage import Storage
 
 CONFIG_FILE: Final = "search.yaml"
 _META_FILE: Final = "search.json"

@@ -8,8 +8,8 @@ from search.config import SearchConfig
 from search.program import Ending, ended_by_epochs
 from search.sampler import Sampler
 from search.space import Value, nested
-from trainable.config import TrialConfig
-from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, now_ms, trial_name
+from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, now_ms, trial_name
+from trainable.trial_config import TrialConfig
 
 
 class SearchProgram:

@@ -7,8 +7,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from search.server_settings import DATABASE
 from trainable.errors import InputError
+from trainable.record.storage import Storage, StorageError
 from trainable.redaction import in_short, redacted
-from trainable.storage import Storage, StorageError
 
 
 def require_free(host: str, port: int) -> None:

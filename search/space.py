@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, Section
-from trainable.loss_parameters import loss_parameters
-from trainable.user_class import accepted, is_reference
+from trainable.config.loss_config import LossConfig
+from trainable.config.loss_registry import loss_parameters
+from trainable.config.section import Section
+from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
+from trainable.config.user_class import accepted, is_reference
 
 if TYPE_CHECKING:  # a config is read without Optuna, which takes long to import
     from optuna.trial import BaseTrial

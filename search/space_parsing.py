@@ -7,7 +7,6 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from search.config_problem import describe, flatten, raise_all, show, unknown_key
 from search.space import (
     LOSS_SHAPE,
     OPTIONS,
@@ -23,10 +22,13 @@ from search.space import (
     lowest,
     values_of,
 )
-from trainable.config import DataConfig, LossConfig, ModelConfig, Section
+from trainable.config.config_problem import describe, flatten, raise_all, show, unknown_key
+from trainable.config.loss_config import LossConfig
+from trainable.config.loss_registry import LOSS_DEFAULTS, REQUIRED_PARAMETERS, loss_parameters, owners
+from trainable.config.section import Section
+from trainable.config.sections import DataConfig, ModelConfig
+from trainable.config.user_class import Option, is_reference
 from trainable.errors import InputError
-from trainable.loss_parameters import LOSS_DEFAULTS, REQUIRED_PARAMETERS, loss_parameters, owners
-from trainable.user_class import Option, is_reference
 
 _DEFAULT_OWNERS: Final = {
     "loss.name": Fixed(LossConfig().name),

@@ -19,8 +19,8 @@ from search.parent_death import ending_with_parent
 from search.search_folder import read_meta
 from search.stop import STOP_SIGNALS, SUPERVISOR
 from trainable.errors import InputError, SearchFaultError
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 _NOTHING_WORKED: Final = 1
 _FINAL: Final = (0, _NOTHING_WORKED, InputError.exit_code)

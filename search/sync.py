@@ -5,8 +5,9 @@ from typing import Final
 
 from search.mlflow_projection import MlflowProjection, Written
 from search.projection import UnreachableError, reason
-from trainable.storage import Storage
-from trainable.trial_record import TrialSnapshot, load_trials
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 _GIVE_UP_AFTER: Final = 3
 """Trials refused in a row: then it is the tracker, not the trials."""

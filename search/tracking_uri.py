@@ -7,9 +7,9 @@ from pathlib import Path
 
 from search.config import TrackingConfig
 from trainable.errors import InputError
-from trainable.mlflow_client import with_password
+from trainable.record.mlflow_client import with_password
+from trainable.record.storage import Storage
 from trainable.redaction import redacted
-from trainable.storage import Storage
 
 
 def tracking_uri(tracking: TrackingConfig, storage: str) -> tuple[str, str | None]:

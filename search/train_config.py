@@ -19,17 +19,11 @@ from search.config import (
     TrackingConfig,
     too_long_a_warmup,
 )
-from trainable.config import (
-    DataConfig,
-    EvaluationConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RuntimeConfig,
-    Section,
-    TrialConfig,
-)
-from trainable.dataset_config import DatasetConfig
+from trainable.config.loss_config import LossConfig
+from trainable.config.section import Section
+from trainable.config.sections import DataConfig, EvaluationConfig, ModelConfig, OptimizerConfig, RuntimeConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.trial_config import TrialConfig
 
 
 class TrainBudgetConfig(Section):

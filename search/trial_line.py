@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from trainable.trial_record import TrialSnapshot
-from trainable.trial_words import model_and_loss
+from trainable.record.record_types import TrialSnapshot
+from trainable.record.trial_words import model_and_loss
 
 _LONGEST_REASON: Final = 160
 

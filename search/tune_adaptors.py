@@ -23,7 +23,7 @@ from search.lost_machines import LostMachines
 from search.slots import Slots
 from trainable.errors import SearchFaultError
 from trainable.ray_trainable import FAULT, NOTES, RECORD, REFUSAL, TRIAL_ID
-from trainable.trial_record import EpochRecord, TrialCard
+from trainable.record.record_types import EpochRecord, TrialCard
 
 _OBJECTIVE: Final = "objective"
 _LONGEST_REASON: Final = 500

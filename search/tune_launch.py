@@ -15,10 +15,10 @@ from search.ray_session import ray_session, run_tune
 from search.resources import allot, ray_resources
 from search.slots import Slots
 from search.stop import StopFlag
-from trainable.config import TrialConfig
 from trainable.device import Share
-from trainable.storage import Storage
-from trainable.trial_record import TrialCard, TrialSnapshot
+from trainable.record.record_types import TrialCard, TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.trial_config import TrialConfig
 
 
 class TuneLaunch:

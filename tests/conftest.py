@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from xdist.scheduler import LoadFileScheduling
 
-from trainable.dataset_config import DatasetConfig
-from trainable.image_set import IGNORED, ImageSet, LabelClass, MaskEncoding, Sample
-from trainable.objects import find_objects
-from trainable.trial_data import open_trial_data
+from trainable.data.components import find_objects
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_set import IGNORED, ImageSet, LabelClass, MaskEncoding, Sample
+from trainable.data.trial_data import open_trial_data
 
 torch.set_num_threads(1)
 
@@ -51,7 +51,7 @@ def keep_denormals():
 
 
 class ArrayCache:
-    """The interface of `trainable.image_cache.ImageCache` over arrays that a test gives; read-only, as the maps are."""
+    """The interface of `trainable.data.image_cache.ImageCache` over arrays of a test; read-only, as the maps are."""
 
     def __init__(self, pairs, num_classes, thing_labels=()):
         self._pairs = [(np.array(image, dtype=np.uint8), np.array(mask, dtype=np.uint8)) for image, mask in pairs]

@@ -35,9 +35,9 @@ from search.launch import run_search
 from search.progress import PlainView
 from search.projections import sync_search
 from trainable.ray_trainable import TRIAL_ID, SegmentationTrainable
-from trainable.storage import Storage
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.training import EpochOutcome
-from trainable.trial_record import TrialRecord
 
 SLOTS = 3
 TRIAL_PROCESS = "Trainable"

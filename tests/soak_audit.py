@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.mlflow_projection import flat
-from trainable import trial_record as names
-from trainable.mlflow_client import connect
-from trainable.storage import Storage
-from trainable.trial_record import EpochRecord, TrialRecord, TrialSnapshot, load_trials, trial_name
+from trainable.record.metric_names import MIOU
+from trainable.record.mlflow_client import connect
+from trainable.record.record_types import EpochRecord, TrialSnapshot, trial_name
+from trainable.record.storage import Storage
+from trainable.record.tags import TAG_ATTEMPTS, TAG_REASON, TAG_STATE, TAG_TRIAL
+from trainable.record.trial_record import CONFIG_FILE, TrialRecord, load_trials
 
 if TYPE_CHECKING:  # MLflow takes seconds to import, and the trial processes import this file
     from mlflow import MlflowClient
@@ -140,7 +142,7 @@ def _audit_values(trial: TrialSnapshot, found: Audit) -> None:
         value = learn(value, epoch.epoch)
         best = max(best, miou(value))
         expected = (epoch.epoch, miou(value), best)
-        seen = (epoch.metrics.get(TRAINED_EPOCHS), epoch.metrics.get(names.MIOU), epoch.objective)
+        seen = (epoch.metrics.get(TRAINED_EPOCHS), epoch.metrics.get(MIOU), epoch.objective)
         right = epoch.objective == 0.0 if epoch.diverged else seen == expected
         found.lost_unless(right, f"{trial.card.trial_id} epoch {epoch.epoch} is {seen}, and had to be {expected}")
 
@@ -192,7 +194,7 @@ def _audit_mlflow(record: Sequence[TrialSnapshot], folder: Path, found: Audit) -
     runs = defaultdict(list)
     for run in client.search_runs(experiments, max_results=50_000):
         found.lost_unless(run.info.status != "RUNNING", f"run {run.info.run_name} is still RUNNING")
-        runs[run.data.tags.get(names.TAG_TRIAL)].append(run)
+        runs[run.data.tags.get(TAG_TRIAL)].append(run)
     parents = runs.pop(None, [])
     if found.once(len(parents), "the run of the search"):
         _audit_parent(record, parents[0], found)
@@ -213,10 +215,10 @@ def _audit_parent(record: Sequence[TrialSnapshot], run: "Run", found: Audit) -> 
 
 
 def _audit_run(trial: TrialSnapshot, run: "Run", found: Audit) -> None:
-    tags = {names.TAG_STATE: trial.state, names.TAG_ATTEMPTS: str(trial.attempts)}
+    tags = {TAG_STATE: trial.state, TAG_ATTEMPTS: str(trial.attempts)}
     times = (trial.card.created_ms, None)
     if trial.end is not None:
-        tags[names.TAG_REASON] = trial.end.detail
+        tags[TAG_REASON] = trial.end.detail
         times = (trial.card.created_ms, trial.end.time_ms)
     wrong = {tag: run.data.tags.get(tag) for tag, value in tags.items() if run.data.tags.get(tag) != value}
     found.lost_unless(not wrong, f"the run of {trial.card.trial_id} has tags {wrong}, and had to have {tags}")
@@ -230,8 +232,8 @@ def _audit_run(trial: TrialSnapshot, run: "Run", found: Audit) -> None:
 
 def _audit_artifact(trial: TrialSnapshot, folder: Path, run: "Run", found: Audit) -> None:
     """The trial's config is there, and whole."""
-    path = folder / ARTIFACTS / run.info.experiment_id / run.info.run_id / "artifacts" / names.CONFIG_FILE
-    config = TrialRecord(Storage(str(folder / SEARCH)), trial.card.trial_id).folder.read(names.CONFIG_FILE)
+    path = folder / ARTIFACTS / run.info.experiment_id / run.info.run_id / "artifacts" / CONFIG_FILE
+    config = TrialRecord(Storage(str(folder / SEARCH)), trial.card.trial_id).folder.read(CONFIG_FILE)
     whole = path.exists() and path.read_bytes() == config
     found.lost_unless(whole, f"the run of {trial.card.trial_id} has not the artifact {path}")
 

@@ -1,1 +1,1 @@
-"""One trial: its config, data, model, loss, counts, training loop, checkpoint and record."""
+"""One trial, and the model that comes of it: config, data, network, loss, training loop, measurement and record."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from trainable.config import Precision
+from trainable.config.sections import Precision
 from trainable.errors import InputError
 
 # Names of malloc.h.

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainable import losses
-from trainable.config import TrialConfig
+from trainable.batches.normalise import normalise
 from trainable.device import Compute, free_memory
 from trainable.errors import InputError
-from trainable.losses import CompoundLoss, PixelLoss, RegionLoss
-from trainable.model import smallest_batch
-from trainable.pixels import normalise
+from trainable.losses import losses
+from trainable.losses.losses import CompoundLoss, PixelLoss, RegionLoss
+from trainable.network.model import smallest_batch
+from trainable.trial_config import TrialConfig
 
 _OUT_OF_MEMORY: Final = (
     "DefaultCPUAllocator: can't allocate memory",

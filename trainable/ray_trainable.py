@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from ray import tune
 
-from trainable.config import TrialConfig
-from trainable.data_identity import DataIdentity, require_same_data
+from trainable.data.data_identity import DataIdentity, require_same_data
+from trainable.data.trial_data import TrialData, reuse_trial_data
 from trainable.device import Compute, Share, choose_compute, free_memory, limit_process, settle_process
 from trainable.errors import InputError, SearchFaultError
-from trainable.storage import Storage
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.training import Training
-from trainable.trial_data import TrialData, reuse_trial_data
-from trainable.trial_record import TrialRecord
+from trainable.trial_config import TrialConfig
 from trainable.trial_run import Place, Trainer, TrialRun
 
 # What the driver puts into a Tune trial's config.

@@ -12,23 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trainable import trial_record as names
-from trainable.batch_feed import Batch, BatchFeed
-from trainable.compilation import compile_seconds, compiled
-from trainable.config import TrialConfig
-from trainable.confusion import outcome_counts
-from trainable.crops import CropSampler
+from trainable.batches.batch_feed import Batch, BatchFeed
+from trainable.batches.crops import CropSampler
+from trainable.data.trial_data import TrialData
 from trainable.device import Compute, peak_memory_mb, reset_peak_memory
-from trainable.evaluation import Evaluation, Scoring, evaluate
-from trainable.held_out import HeldOutCounts, HeldOutOutcome
-from trainable.image_counts import ImageCounts
-from trainable.logit_adjustment import TAUS, log_priors
-from trainable.loss_factory import build_loss
+from trainable.losses.loss_factory import build_loss
+from trainable.measure.confusion import outcome_counts
+from trainable.measure.evaluation import Evaluation, Scoring, evaluate
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.logit_adjustment import TAUS, log_priors
+from trainable.measure.split_metrics import adjusted_metrics, fit_tau, split_metrics
+from trainable.measure.val_counts import HeldOutCounts, HeldOutOutcome
 from trainable.micro_batches import MicroBatches
-from trainable.model import build_model
+from trainable.network.compilation import compile_seconds, compiled
+from trainable.network.model import build_model
+from trainable.record import metric_names as names
 from trainable.schedule import learning_rate_factor
-from trainable.split_metrics import adjusted_metrics, fit_tau, split_metrics
-from trainable.trial_data import TrialData
+from trainable.trial_config import TrialConfig
 
 State = dict[str, Any]
 """Tensors and plain values: what `torch.load(weights_only=True)` reads back."""
@@ -43,7 +43,7 @@ class EpochOutcome:
     """What one epoch gave.
 
     Attributes:
-        metrics: Finite values under the names of `trainable.trial_record`.
+        metrics: Finite values under the names of `trainable.record.trial_record`.
         diverged: Why the trial cannot go on, or None.
         matrix: int64 (classes x classes) on dev, rows true, or None where the trial diverged.
         image_counts: On dev, or None likewise.
@@ -75,7 +75,7 @@ class Training:
         self._model = model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
         self._forward: nn.Module = self._model
         if config.runtime.compile:
-            self._forward = compiled(self._model, config, compute)
+            self._forward = compiled(self._model, config.model, config.data, compute)
         pixel_counts = data.cache.pixel_counts[list(data.splits.train)].sum(axis=0)
         self._criterion = build_loss(config.loss, pixel_counts).to(compute.device)
         self._on_gpu = compute.device.type == "cuda"

@@ -8,11 +8,20 @@ from typing import Protocol
 
 import numpy as np
 
-from trainable import trial_record as names
-from trainable.checkpoint import Checkpoints, from_bytes, to_bytes
-from trainable.held_out import HeldOutOutcome
+from trainable.measure.val_counts import HeldOutOutcome
+from trainable.record import metric_names as names
+from trainable.record.checkpoint import Checkpoints, from_bytes, to_bytes
+from trainable.record.metric_names import MIOU
+from trainable.record.record_types import EpochRecord, HeldOutRecord, now_ms
+from trainable.record.trial_record import (
+    CONFUSION_MATRIX_FILE,
+    HELD_OUT_COUNTS_FILE,
+    HELD_OUT_MATRIX_FILE,
+    PER_IMAGE_COUNTS_FILE,
+    WEIGHTS_FILE,
+    TrialRecord,
+)
 from trainable.training import EpochOutcome, State
-from trainable.trial_record import EpochRecord, HeldOutRecord, TrialRecord, now_ms
 
 
 class Trainer(Protocol):
@@ -150,13 +159,13 @@ class TrialRun:
         best = self._durable[last.best_epoch - 1]
         outcome = self._trainer.measure_held_out(self._weights(best), best.metrics.get(names.ADJUSTED_TAU, 0))
         files = {
-            names.HELD_OUT_COUNTS_FILE: outcome.counts.to_bytes(),
-            names.HELD_OUT_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
+            HELD_OUT_COUNTS_FILE: outcome.counts.to_bytes(),
+            HELD_OUT_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
         }
         self._record.add_held_out(HeldOutRecord(best.epoch, now_ms(), outcome.metrics), files)
 
     def _weights(self, best: EpochRecord) -> State:
-        name = self._record.best_file(best.epoch, names.WEIGHTS_FILE)
+        name = self._record.best_file(best.epoch, WEIGHTS_FILE)
         data = self._record.folder.read(name)
         if data is None:
             raise RuntimeError(f"{self._record.folder.url} has no weights of its best epoch, {best.epoch}")
@@ -171,7 +180,7 @@ class TrialRun:
         before = self._durable[-1] if self._durable else None
         improved = before is None or value > before.objective
         best_miou = max(
-            [outcome.metrics.get(names.MIOU, -math.inf), *(e.metrics.get(names.MIOU, -math.inf) for e in self._durable)]
+            [outcome.metrics.get(MIOU, -math.inf), *(e.metrics.get(MIOU, -math.inf) for e in self._durable)]
         )
         objective = value if improved or before is None else before.objective
         metrics = dict(outcome.metrics)
@@ -208,12 +217,12 @@ class TrialRun:
         weights = self._trainer.weights()
         if weights:
             content = {"class_names": list(self._class_names), "state_dict": weights}
-            folder.write(record.best_file(epoch, names.WEIGHTS_FILE), to_bytes(content))
+            folder.write(record.best_file(epoch, WEIGHTS_FILE), to_bytes(content))
         if outcome.matrix is not None:
             table = _csv(outcome.matrix, self._class_names)
-            folder.write(record.best_file(epoch, names.CONFUSION_MATRIX_FILE), table)
+            folder.write(record.best_file(epoch, CONFUSION_MATRIX_FILE), table)
         if outcome.image_counts is not None:
-            folder.write(record.best_file(epoch, names.PER_IMAGE_COUNTS_FILE), outcome.image_counts.to_bytes())
+            folder.write(record.best_file(epoch, PER_IMAGE_COUNTS_FILE), outcome.image_counts.to_bytes())
 
     def _prune(self, newest: int) -> None:
         """Delete the checkpoints and best files that nothing needs any more, also those of a start that was killed."""

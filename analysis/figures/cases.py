@@ -17,7 +17,7 @@ from analysis.figures.canvas import WIDTH, new_figure
 from analysis.figures.overlay import name_classes, overlay
 from analysis.figures.palette import Palette
 from analysis.number_words import shortened
-from trainable.image_set import IGNORED, LabelClass
+from trainable.data.image_set import IGNORED, LabelClass
 
 _SHOWN_SIDE: Final = 720
 """Pixels of a drawn panel's longer side at most: more than a page shows."""

@@ -14,7 +14,7 @@ from analysis.example_images import ExampleImage
 from analysis.figures.canvas import WIDTH, new_figure
 from analysis.figures.overlay import color_labels, name_classes, overlay
 from analysis.share_words import percent
-from trainable.image_set import IGNORED, LabelClass
+from trainable.data.image_set import IGNORED, LabelClass
 
 COLUMNS: Final = ("Raw", "Label", "Overlay")
 

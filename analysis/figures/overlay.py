@@ -8,8 +8,8 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from trainable.image_set import IGNORED
-from trainable.objects import find_objects
+from trainable.data.components import find_objects
+from trainable.data.image_set import IGNORED
 
 _GREY: Final = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in luminance (ITU-R BT.601)."""

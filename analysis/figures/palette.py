@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 Color = tuple[float, float, float]
 """RGB, each in 0..1."""

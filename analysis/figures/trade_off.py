@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from analysis.figures.canvas import new_figure
 from analysis.figures.palette import loss_colors
-from trainable.loss_parameters import LOSS_NAMES
+from trainable.config.loss_registry import LOSS_NAMES
 
 _SMALL: Final = 7.5
 _MARKS: Final = "osD^vPX*"

@@ -18,7 +18,7 @@ from analysis.mean_image import (
 )
 from analysis.plates.plate import Plate, Unavailable
 from analysis.share_words import percent
-from trainable.image_set import ImageSet
+from trainable.data.image_set import ImageSet
 
 AVERAGE: Final = "Average image of the things"
 POSITIONS: Final = "Average image of each thing class"

@@ -14,9 +14,9 @@ from analysis.number_words import counted
 from analysis.plates.case_trials import CaseTrials
 from analysis.plates.plate import Plate, Unavailable
 from analysis.recorded_search import RecordedTrial
+from trainable.data.trial_data import TrialData
 from trainable.errors import InputError
-from trainable.image_counts import ImageCounts
-from trainable.trial_data import TrialData
+from trainable.measure.image_counts import ImageCounts
 
 T = TypeVar("T")
 

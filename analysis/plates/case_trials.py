@@ -15,11 +15,11 @@ from analysis.number_words import counted, objects_of, short, shortened
 from analysis.plates.plate import Unavailable
 from analysis.predictions import Predictor
 from analysis.recorded_search import RecordedTrial
-from trainable.config import TrialConfig
-from trainable.image_counts import ImageCounts
-from trainable.object_counts import are_found, pixel_hits
-from trainable.objects import Objects
-from trainable.trial_data import TrialData
+from trainable.data.components import Objects
+from trainable.data.trial_data import TrialData
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.object_errors import are_found, pixel_hits
+from trainable.trial_config import TrialConfig
 
 _LONGEST_ID: Final = 36
 _LONGEST_CLASS: Final = 14

@@ -31,8 +31,8 @@ from analysis.gain_words import metric_title
 from analysis.number_words import listed, short
 from analysis.plates.plate import Plate, Unavailable
 from analysis.recorded_search import RecordedSearch, RecordedTrial
-from trainable.image_set import LabelClass
-from trainable.trial_record import DEV_LOSS, TRAIN_LOSS
+from trainable.data.image_set import LabelClass
+from trainable.record.metric_names import DEV_LOSS, TRAIN_LOSS
 
 _LOSS_TITLES: Final = {TRAIN_LOSS: "train loss", DEV_LOSS: "dev loss"}
 

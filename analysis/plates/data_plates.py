@@ -7,8 +7,8 @@ from analysis.plates.average_image_plates import AVERAGE, POSITIONS, average_ima
 from analysis.plates.distribution_plates import DISTRIBUTION, SCALE, class_distribution_plate, class_scale_plate
 from analysis.plates.example_plate import EXAMPLES, example_images_plate
 from analysis.plates.plate import Plate
-from trainable.image_set import ImageSet
-from trainable.scene_split import SplitAssignment
+from trainable.data.image_set import ImageSet
+from trainable.data.scene_split import SplitAssignment
 
 
 def data_plates(

@@ -15,8 +15,8 @@ from analysis.figures.class_distribution import draw_class_bars, draw_class_scal
 from analysis.mask_statistics import MaskStatistics
 from analysis.plates.plate import Plate, Unavailable
 from analysis.share_words import percent
-from trainable.image_set import ImageSet
-from trainable.scene_split import SplitAssignment
+from trainable.data.image_set import ImageSet
+from trainable.data.scene_split import SplitAssignment
 
 DISTRIBUTION: Final = "Class distribution"
 SCALE: Final = "Class distribution on a logarithmic scale"

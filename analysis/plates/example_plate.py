@@ -12,9 +12,9 @@ from analysis.figures.example_images import draw_example_images
 from analysis.mask_statistics import MaskStatistics
 from analysis.plates.plate import Plate, Unavailable
 from analysis.share_words import percent
+from trainable.data.image_set import ImageSet
+from trainable.data.scene_split import SplitAssignment
 from trainable.errors import InputError
-from trainable.image_set import ImageSet
-from trainable.scene_split import SplitAssignment
 
 EXAMPLES: Final = "Example images"
 

@@ -28,7 +28,7 @@ from analysis.number_words import counted, listed
 from analysis.plates.plate import Plate, Unavailable
 from analysis.recorded_search import RecordedTrial
 from analysis.share_words import percent
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 Counts = NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from analysis.number_words import counted, listed, short
 from analysis.plates.plate import Plate, Unavailable
 from analysis.plates.trade_off_plate import NO_THINGS, TRADE_OFF, require_things, trade_off_plate
 from analysis.recorded_search import RecordedSearch
-from trainable.config import EvaluationConfig
+from trainable.config.sections import EvaluationConfig
 
 MISSED: Final = "Missed objects and false alarms"
 CONFIRMED: Final = "Missed objects and false alarms, confirmed on val"

@@ -7,7 +7,7 @@ from analysis.plates.curve_plates import class_iou_plate, training_curves_plate
 from analysis.plates.matrix_plates import confusion_plate, misclassified_plate
 from analysis.plates.plate import Plate
 from analysis.recorded_search import RecordedTrial
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 
 def trial_plates(trial: RecordedTrial, classes: Sequence[LabelClass]) -> list[tuple[str, Callable[[], Plate]]]:

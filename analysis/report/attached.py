@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from trainable.mlflow_client import connect
+from trainable.record.mlflow_client import connect
 from trainable.redaction import in_short
 
 ARTIFACT_FOLDER: Final = "report"

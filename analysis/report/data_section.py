@@ -9,12 +9,12 @@ from analysis.number_words import sentence
 from analysis.plates.data_plates import data_plates
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.gather import gather
-from trainable.dataset_config import DatasetConfig
-from trainable.image_cache import Progress
-from trainable.image_set import ImageSet
-from trainable.image_sets import read_image_set
-from trainable.scene_split import SplitAssignment, assign_splits
-from trainable.trial_data import TrialData
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_cache import Progress
+from trainable.data.image_set import ImageSet
+from trainable.data.read_image_set import read_image_set
+from trainable.data.scene_split import SplitAssignment, assign_splits
+from trainable.data.trial_data import TrialData
 
 _KEY: Final = "data"
 _TITLE: Final = "The images"

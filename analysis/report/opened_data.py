@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from analysis.recorded_search import RecordedSearch
-from trainable.cache_dir import default_cache_dir
+from trainable.data.files.cache_dir import default_cache_dir
+from trainable.data.image_cache import Progress
+from trainable.data.trial_data import TrialData, open_trial_data
 from trainable.errors import InputError
-from trainable.image_cache import Progress
-from trainable.trial_data import TrialData, open_trial_data
 
 _REMEDY: Final = "Give the folder of the images with --root"
 

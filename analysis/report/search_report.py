@@ -28,7 +28,7 @@ from analysis.report.data_section import data_section, missing_data_section
 from analysis.report.document import Document, Section
 from analysis.report.gather import Builder, gather
 from analysis.verdict import findings
-from trainable.trial_data import TrialData
+from trainable.data.trial_data import TrialData
 
 _STATES: Final = ("completed", "pruned", "diverged", "failed", "interrupted", "running")
 

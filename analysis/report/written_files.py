@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from trainable.storage import Storage
+from trainable.record.storage import Storage
 
 logger = logging.getLogger(__name__)
 

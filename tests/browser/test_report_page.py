@@ -12,7 +12,7 @@ from analysis.plates.plate import Plate
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.files import write_report
 from analysis.statement import PaperTable, Statement
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 HOSTILE = "</style></script><script>window.struck = 1</script><img src='https://example.org/x' onerror='alert(1)'>"
 LONG = "a_class_whose_name_somebody_made_far_longer_than_any_screen_is_wide_and_without_a_single_space"

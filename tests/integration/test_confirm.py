@@ -15,10 +15,10 @@ import yaml
 
 from search.config import SearchConfig
 from search.confirm_program import FOLDER
-from trainable.held_out import HeldOutCounts
-from trainable.storage import Storage
-from trainable.trial_data import open_trial_data
-from trainable.trial_record import HELD_OUT_COUNTS_FILE, HELD_OUT_FILE, TrialRecord, load_trials
+from trainable.data.trial_data import open_trial_data
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.record.storage import Storage
+from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, HELD_OUT_FILE, TrialRecord, load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -14,12 +14,12 @@ from rich.console import Console
 from search.config import SearchConfig
 from search.launch import run_search
 from search.progress import PlainView
+from trainable.data.synthetic.synthesize import synthesize
 from trainable.errors import SearchFaultError
 from trainable.ray_trainable import SegmentationTrainable
-from trainable.storage import Storage
-from trainable.synthetic import synthesize
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 from trainable.training import EpochOutcome
-from trainable.trial_record import load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module

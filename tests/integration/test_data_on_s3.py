@@ -23,11 +23,11 @@ from search.config import SearchConfig
 from search.config_file import inlined
 from search.launch import run_search
 from search.progress import PlainView
-from trainable.aeroscapes import AEROSCAPES_CLASSES
-from trainable.data_identity import DataChangedError
-from trainable.dataset_config import DatasetConfig
-from trainable.synthetic import synthesize
-from trainable.trial_data import open_trial_data
+from trainable.data.data_identity import DataChangedError
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.layouts.aeroscapes import AEROSCAPES_CLASSES
+from trainable.data.synthetic.synthesize import synthesize
+from trainable.data.trial_data import open_trial_data
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -125,9 +125,9 @@ def test_a_set_on_s3_is_the_same_data_as_in_a_folder(on_s3, made, tmp_path, layo
 OPEN = """
 import json, sys
 from pathlib import Path
-from trainable.data_identity import DataChangedError
-from trainable.dataset_config import DatasetConfig
-from trainable.trial_data import open_trial_data
+from trainable.data.data_identity import DataChangedError
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.trial_data import open_trial_data
 
 decoded = []
 print("ready", flush=True)
@@ -166,8 +166,8 @@ def test_eight_processes_that_start_at_once_make_one_copy_and_one_cache(own_serv
 COPY = """
 import sys
 from pathlib import Path
-from trainable.aeroscapes import AEROSCAPES_FILES
-from trainable.remote_folder import local_folder
+from trainable.data.layouts.aeroscapes import AEROSCAPES_FILES
+from trainable.data.files.remote_folder import local_folder
 
 print(local_folder("s3://searches/large", AEROSCAPES_FILES, Path(sys.argv[1])))
 """

@@ -16,8 +16,8 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 

@@ -17,9 +17,9 @@ from search.launch import run_search
 from search.progress import PlainView
 from trainable.errors import InputError
 from trainable.ray_trainable import SegmentationTrainable
-from trainable.storage import Storage
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.training import EpochOutcome
-from trainable.trial_record import TrialRecord
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module

@@ -10,8 +10,8 @@ import mlflow
 import pytest
 import yaml
 
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 SLOW = {"trials": 4, "max_epochs": 6}
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from ray.job_submission import JobStatus
 
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 

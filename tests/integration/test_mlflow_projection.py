@@ -26,8 +26,9 @@ from search.projection import BackgroundProjection, UnreachableError
 from search.sync import SyncReport, sync
 from search.tracking_uri import tracking_uri, ui_command
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialRecord, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 
 BEGAN_MS = 1_700_000_000_000
 SEARCH = SearchIdentity("0123abcd", "aeroscapes", {"budget": {"trials": 60}, "seed": 0}, "f1a9", "c0ffee", "miou")
@@ -608,11 +609,11 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
 
 PROJECT_IN_A_NEW_PROCESS = """
 import sys
-from search.config import TrackingConfig
+from search.config.search_config import TrackingConfig
 from search.mlflow_projection import MlflowProjection, SearchIdentity
 from search.tracking_uri import tracking_uri
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 root, name = sys.argv[1:]
 folder = Storage(f"{root}/{name}")

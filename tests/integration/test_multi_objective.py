@@ -12,7 +12,7 @@ from search.launch import run_search
 from search.progress import PlainView
 from search.projections import sync_search
 from search.sampler import Observation, suggest_point
-from trainable.storage import Storage
+from trainable.record.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray, MLflow and SQLAlchemy warn of each other
 

@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from search.optuna_journal import JOURNAL_FILE, OptunaJournal
 from search.space import nested
 from search.space_parsing import parse_space
-from trainable.storage import Storage
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.storage import Storage
 
 BEGAN_MS = 1_700_000_000_000
 SPACE = parse_space(

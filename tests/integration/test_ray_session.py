@@ -14,8 +14,8 @@ from ports import free_port
 from search.ray_session import ray_session
 from search.resources import Machine
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -70,7 +70,7 @@ def test_an_address_that_is_none_is_refused_and_starts_no_ray(address):
 REFUSING = """
 import os, sys, yaml
 from rich.console import Console
-from search.config import SearchConfig
+from search.config.search_config import SearchConfig
 from search.launch import run_search
 from search.progress import PlainView
 from search.ray_session import ray_session

@@ -27,10 +27,10 @@ from analysis.report.search_report import compose_search_report
 from search.config_file import load_recorded_config
 from search.projections import mlflow_projection
 from search.search_folder import read_meta
-from trainable.confusion import class_metrics
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.measure.confusion import class_metrics
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -15,17 +15,17 @@ from search.config import SearchConfig
 from search.launch import run_search
 from search.progress import PlainView
 from search.projections import sync_search
-from trainable.config import TrialConfig
-from trainable.confusion import class_metrics
-from trainable.dataset_config import DatasetConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.trial_data import open_trial_data
 from trainable.device import Share, choose_compute
-from trainable.evaluation import Scoring, evaluate
-from trainable.image_counts import ImageCounts
-from trainable.logit_adjustment import log_priors
-from trainable.loss_factory import build_loss
-from trainable.storage import Storage
-from trainable.trained_model import load_trained_model
-from trainable.trial_data import open_trial_data
+from trainable.losses.loss_factory import build_loss
+from trainable.measure.confusion import class_metrics
+from trainable.measure.evaluation import Scoring, evaluate
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.logit_adjustment import log_priors
+from trainable.network.trained_model import load_trained_model
+from trainable.record.storage import Storage
+from trainable.trial_config import TrialConfig
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray, MLflow and SQLAlchemy warn of each other
 

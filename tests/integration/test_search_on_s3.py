@@ -13,9 +13,9 @@ from search.launch import run_search
 from search.lease import Lease
 from search.progress import PlainView
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trained_model import load_trained_model
-from trainable.trial_record import load_trials
+from trainable.network.trained_model import load_trained_model
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -29,10 +29,11 @@ from search.projection import BackgroundProjection
 from search.projections import mlflow_projection
 from search.search_folder import read_meta, write_search
 from search.tracking_uri import ui_command
-from trainable.data_identity import DataIdentity
-from trainable.mlflow_client import connect
-from trainable.storage import Storage
-from trainable.trial_record import EpochRecord, TrialCard, TrialRecord, load_trials
+from trainable.data.data_identity import DataIdentity
+from trainable.record.mlflow_client import connect
+from trainable.record.record_types import EpochRecord, TrialCard
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord, load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 

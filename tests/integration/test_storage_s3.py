@@ -5,7 +5,7 @@ import pickle
 import boto3
 import pytest
 
-from trainable.storage import Storage, StorageError
+from trainable.record.storage import Storage, StorageError
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainable.storage import Storage
-from trainable.trial_record import load_trials
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 

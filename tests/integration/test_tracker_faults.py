@@ -28,11 +28,12 @@ from search.launch import run_search
 from search.progress import PlainView
 from search.projections import Projections, sync_search
 from search.search_folder import write_search
-from trainable.data_identity import DataIdentity
+from trainable.data.data_identity import DataIdentity
 from trainable.ray_trainable import SEARCH_FOLDER, TRIAL_ID, SegmentationTrainable
-from trainable.storage import Storage
+from trainable.record.record_types import EpochRecord, TrialCard, now_ms, trial_name
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord, load_trials
 from trainable.training import EpochOutcome
-from trainable.trial_record import EpochRecord, TrialCard, TrialRecord, load_trials, now_ms, trial_name
 
 pytestmark = pytest.mark.filterwarnings("default")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module

@@ -29,19 +29,13 @@ from search.config import SearchConfig
 from search.mlflow_tracker import Tracker
 from search.projections import sync_search
 from search.search_folder import write_search
-from trainable.data_identity import DataIdentity
-from trainable.mlflow_client import connect
-from trainable.storage import Storage
-from trainable.trial_record import (
-    OBJECTIVE,
-    TAG_SEARCH_ID,
-    EpochRecord,
-    TrialCard,
-    TrialRecord,
-    load_trials,
-    now_ms,
-    trial_name,
-)
+from trainable.data.data_identity import DataIdentity
+from trainable.record.metric_names import OBJECTIVE
+from trainable.record.mlflow_client import connect
+from trainable.record.record_types import EpochRecord, TrialCard, now_ms, trial_name
+from trainable.record.storage import Storage
+from trainable.record.tags import TAG_SEARCH_ID
+from trainable.record.trial_record import TrialRecord, load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -6,9 +6,9 @@ import sys
 import mlflow
 import pytest
 
-from trainable.storage import Storage
-from trainable.trained_model import load_trained_model
-from trainable.trial_record import load_trials
+from trainable.network.trained_model import load_trained_model
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 SETTINGS = {
     "dataset.layout": "synthetic",

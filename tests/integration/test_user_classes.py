@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainable.storage import Storage
-from trainable.trained_model import load_trained_model
-from trainable.trial_record import load_trials
+from trainable.network.trained_model import load_trained_model
+from trainable.record.storage import Storage
+from trainable.record.trial_record import load_trials
 
 MODULE = '''
 import torch

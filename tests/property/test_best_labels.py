@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable import best_labels as blocks
-from trainable.best_labels import best_labels, first_best
+from trainable.measure import argmax_labels as blocks
+from trainable.measure.argmax_labels import best_labels, first_best
 
 
 @settings(deadline=None)

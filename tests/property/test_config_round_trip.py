@@ -12,7 +12,7 @@ from search.config_file import load_search_config
 from search.config_yaml import dump_yaml
 from search.sampler import suggest_point
 from search.search_program import trial_config
-from trainable.config import TrialConfig
+from trainable.trial_config import TrialConfig
 
 untimed = settings(deadline=None)
 

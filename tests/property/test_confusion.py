@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.confusion import class_metrics, confusion_matrices, outcome_counts
+from trainable.measure.confusion import class_metrics, confusion_matrices, outcome_counts
 
 IGNORED = 255
 untimed = settings(deadline=None)  # torch's first calls take long, and so does a busy machine

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.config import DataConfig
-from trainable.copy_paste import ObjectPaster
-from trainable.image_set import IGNORED
+from trainable.batches.copy_paste import ObjectPaster
+from trainable.config.sections import DataConfig
+from trainable.data.image_set import IGNORED
 
 sides = st.integers(1, 60)
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from trainable.config import DataConfig
-from trainable.crops import CropSampler, _nearest, _start
-from trainable.image_set import IGNORED
+from trainable.batches.crops import CropSampler, _nearest, _start
+from trainable.config.sections import DataConfig
+from trainable.data.image_set import IGNORED
 
 
 @given(

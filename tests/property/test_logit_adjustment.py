@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable import best_labels as blocks
-from trainable.best_labels import best_labels
-from trainable.confusion import confusion_matrices
-from trainable.image_set import IGNORED
-from trainable.logit_adjustment import TAUS, LogitAdjustment, log_priors
+from trainable.data.image_set import IGNORED
+from trainable.measure import argmax_labels as blocks
+from trainable.measure.argmax_labels import best_labels
+from trainable.measure.confusion import confusion_matrices
+from trainable.measure.logit_adjustment import TAUS, LogitAdjustment, log_priors
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable import softmax_terms
-from trainable.class_weights import MAX_RATIO, class_weights
-from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
-from trainable.soft_counts import soft_counts
+from trainable.losses import softmax_terms
+from trainable.losses.class_weights import MAX_RATIO, class_weights
+from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses.soft_counts import soft_counts
 
 IGNORED = 255
 untimed = settings(deadline=None)  # torch's first calls take long, and so does a busy machine

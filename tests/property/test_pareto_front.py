@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainable.pareto_front import non_dominated
+from trainable.measure.pareto_front import non_dominated
 
 # Few distinct values, so that there are ties.
 POINTS = st.tuples(st.integers(1, 12), st.integers(1, 3)).flatmap(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trainable.scene_split import choose_dev_scenes, draw_scenes
+from trainable.data.scene_split import choose_dev_scenes, draw_scenes
 
 
 @st.composite

@@ -10,10 +10,10 @@ from analysis.claims import Configuration, Verdict, compare
 from analysis.expected_best import expected_at_best
 from analysis.scene_bootstrap import interval_of_mean
 from analysis.scene_scores import SplitCounts, scene_metric
-from trainable.confusion import class_metrics
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding
-from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
-from trainable.split_metrics import split_metrics
+from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
+from trainable.measure.confusion import class_metrics
+from trainable.measure.split_metrics import split_metrics
 
 untimed = settings(deadline=None)
 CLASSES = ["road", "car", "person", "boat"]

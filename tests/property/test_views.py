@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trainable.views import BATCH_PIXELS, OVERLAP, TILE, views
+from trainable.measure.tiles import BATCH_PIXELS, OVERLAP, TILE, views
 
 SIDES = st.one_of(st.integers(1, 4000), st.sampled_from([TILE - 1, TILE, TILE + 1, 2 * TILE, 2 * TILE + 1, 1280, 720]))
 SHAPES = st.lists(st.tuples(SIDES, SIDES), max_size=4)

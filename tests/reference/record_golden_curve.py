@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 
-from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
-from trainable.dataset_config import DatasetConfig
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.trial_data import TrialData, open_trial_data
 from trainable.device import Compute
 from trainable.training import Training
-from trainable.trial_data import TrialData, open_trial_data
+from trainable.trial_config import TrialConfig
 
 GOLDEN_CURVE = Path(__file__).with_name("golden_curve.json")
 RECORDED = ("train_loss", "dev_loss", "miou")

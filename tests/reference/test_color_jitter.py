@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from trainable.color_jitter import Jitter, jitter_colors
+from trainable.batches.color_jitter import Jitter, jitter_colors
 
 
 def expected(image_CHW, jitter):

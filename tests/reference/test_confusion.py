@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from trainable.confusion import class_metrics, confusion_matrices, outcome_counts
+from trainable.measure.confusion import class_metrics, confusion_matrices, outcome_counts
 
 IGNORED = 255
 C = 5

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainable import softmax_terms
-from trainable.class_weights import MAX_RATIO, class_weights
-from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
-from trainable.soft_counts import soft_counts, tversky_loss_from_counts
+from trainable.losses import softmax_terms
+from trainable.losses.class_weights import MAX_RATIO, class_weights
+from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses.soft_counts import soft_counts, tversky_loss_from_counts
 
 IGNORED = 255
 WEIGHTS = [0.5, 2.0, 1.25, 7.0]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from analysis.mask_statistics import count_masks
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding, Sample
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample
 
 CLASSES = tuple(LabelClass(name, (9 * i, 0, 0), name in "bd") for i, name in enumerate("abcd"))
 

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.matrices import tabulate_confusion, tabulate_matrix_difference
 from analysis.misclassified import ALL, THINGS, tabulate_misclassified
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 CLASSES = (
     LabelClass("road", (0, 0, 0), False),

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 from analysis.missed_objects import CountedNetwork, tabulate_missed, wilson_interval
-from trainable.image_counts import ImageCounts
-from trainable.object_counts import SIZE_EDGES
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.object_errors import SIZE_EDGES
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 1), (1, 1), (3, 17), (16, 17), (204, 212), (130, 212)])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from trainable import object_counts
-from trainable.crops import Window
-from trainable.image_set import IGNORED
-from trainable.object_counts import ObjectCounter, count_objects
-from trainable.objects import find_objects
-from trainable.views import View
+from trainable.batches.crops import Window
+from trainable.data.components import find_objects
+from trainable.data.image_set import IGNORED
+from trainable.measure import object_errors as object_counts
+from trainable.measure.object_errors import ObjectCounter, count_objects
+from trainable.measure.tiles import View
 
 CLASSES = 5
 BINS = [(1, 3), (4, 15), (16, 63), (64, 255), (256, 1023), (1024, 4095), (4096, 16383), (16384, 10**9)]

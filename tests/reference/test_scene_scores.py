@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.scene_scores import SplitCounts, scene_metric
-from trainable.confusion import class_metrics
-from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.measure.confusion import class_metrics
 
 CLASSES = ["road", "car", "person", "boat", "drone"]
 THINGS = (1, 2, 3, 4)

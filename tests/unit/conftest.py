@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from aerosweep.cli import app
 from analysis.recorded_search import RecordedSearch, RecordedTrial
-from trainable.config import TrialConfig
-from trainable.dataset_config import DatasetConfig
-from trainable.held_out import HeldOutCounts
-from trainable.image_counts import ImageCounts
-from trainable.image_set import LabelClass
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_set import LabelClass
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.trial_config import TrialConfig
 
 CLASSES = (
     LabelClass("road", (128, 128, 0), False),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainable.aeroscapes import AEROSCAPES_CLASSES, read_aeroscapes, scan_aeroscapes
+from trainable.data.layouts.aeroscapes import AEROSCAPES_CLASSES, read_aeroscapes, scan_aeroscapes
 from trainable.errors import InputError
 
 

@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from trainable import model as model_module
-from trainable.config import ModelConfig
+from trainable.config.architectures import ARCHITECTURE_NAMES
+from trainable.config.sections import ModelConfig
 from trainable.errors import InputError
-from trainable.model import ARCHITECTURES, build_model, check_names, smallest_batch
-from trainable.model_names import ARCHITECTURE_NAMES
+from trainable.network import model as model_module
+from trainable.network.model import ARCHITECTURES, build_model, check_names, smallest_batch
 
 TINY = "timm-mobilenetv3_small_100"
 CLASSES = 5

@@ -6,7 +6,7 @@ import pytest
 from ray.tune.schedulers.async_hyperband import _Bracket
 
 from search.asha import Rungs
-from trainable.trial_record import EpochRecord
+from trainable.record.record_types import EpochRecord
 
 
 def epoch(number, objective):

@@ -17,11 +17,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
-from trainable.aeroscapes import AEROSCAPES_CLASSES
-from trainable.dataset_check import check_dataset
-from trainable.dataset_config import DatasetConfig
+from trainable.data.checks.dataset_check import check_dataset
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.layouts.aeroscapes import AEROSCAPES_CLASSES
+from trainable.data.trial_data import open_trial_data
 from trainable.errors import InputError
-from trainable.trial_data import open_trial_data
 
 TRAIN = ["a_0", "a_1", "b_0", "b_1"]
 VAL = ["c_0", "c_1", "d_0", "e_0", "f_0", "g_0"]

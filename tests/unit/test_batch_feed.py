@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from trainable.batch_feed import BatchFeed
+from trainable.batches.batch_feed import BatchFeed
 from trainable.errors import InputError
 
 

@@ -16,9 +16,9 @@ from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
 from analysis.plates import case_trials
 from analysis.plates.case_plates import case_plates
 from analysis.plates.plate import Unavailable
-from trainable.image_counts import ImageCounts
-from trainable.image_set import IGNORED, LabelClass
-from trainable.object_counts import count_objects
+from trainable.data.image_set import IGNORED, LabelClass
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.object_errors import count_objects
 
 HEIGHT, WIDE = 60, 90
 CLASSES = (

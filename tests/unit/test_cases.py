@@ -18,9 +18,9 @@ from analysis.cases import (
     object_box,
     worst_images,
 )
-from trainable.image_counts import ImageCounts
-from trainable.object_counts import are_found, count_objects, pixel_hits
-from trainable.objects import find_objects
+from trainable.data.components import find_objects
+from trainable.measure.image_counts import ImageCounts
+from trainable.measure.object_errors import are_found, count_objects, pixel_hits
 
 NAMES = ("road", "person", "bike")
 THINGS = (1, 2)

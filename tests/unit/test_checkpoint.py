@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from trainable.checkpoint import Checkpoints, from_bytes, to_bytes
-from trainable.storage import Storage
+from trainable.record.checkpoint import Checkpoints, from_bytes, to_bytes
+from trainable.record.storage import Storage
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from analysis.class_distribution import describe_rarity, describe_shares, shown_
 from analysis.figures.canvas import styled
 from analysis.figures.class_distribution import draw_class_bars, draw_class_scale
 from analysis.share_words import percent, times
-from trainable.image_set import LabelClass
-from trainable.scene_split import SplitAssignment
+from trainable.data.image_set import LabelClass
+from trainable.data.scene_split import SplitAssignment
 
 CLASSES = tuple(
     LabelClass(name, (0, 0, 0), name in ("bike", "boat", "car")) for name in ("sky", "bike", "road", "boat", "car")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainable.class_weights import MAX_RATIO, class_weights
+from trainable.losses.class_weights import MAX_RATIO, class_weights
 
 COUNTS = np.array([6000, 400, 25, 90_000], dtype=np.int64)
 

@@ -17,7 +17,7 @@ from aerosweep.cli import app
 from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
 from aerosweep.image_progress import ImageProgress
 from search.config import SearchConfig
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,12 @@ from torch import nn
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
-from trainable.compilation import _make_room, compile_seconds, require_compiler
-from trainable.config import DataConfig, ModelConfig, RuntimeConfig, TrialConfig
+from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
 from trainable.device import Compute, free_memory
 from trainable.errors import SearchFaultError
+from trainable.network.compilation import _make_room, compile_seconds, require_compiler
 from trainable.training import Training
+from trainable.trial_config import TrialConfig
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 

@@ -6,8 +6,9 @@ from search.conductor import Conductor
 from search.config import SearchConfig
 from search.search_program import SearchProgram
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import EpochRecord, TrialRecord, load_trials
+from trainable.record.record_types import EpochRecord
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord, load_trials
 
 MAX_EPOCHS = 4
 

@@ -9,22 +9,16 @@ from pydantic import BaseModel
 
 from search.config import SearchConfig
 from search.config_check import config_keys
-from search.config_file import (
-    config_warnings,
-    inlined,
-    load_recorded_config,
-    load_search_config,
-    load_train_config,
-)
+from search.config_file import config_warnings, inlined, load_recorded_config, load_search_config, load_train_config
 from search.config_yaml import dump_yaml
 from search.data_source import describe_source, load_data_source, source_of_file
 from search.space import Choice, Fixed, Range
 from search.train_config import TrainConfig
-from trainable.cache_dir import default_cache_dir
-from trainable.description import Description
+from trainable.config.loss_registry import LOSS_DEFAULTS
+from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.data.files.cache_dir import default_cache_dir
+from trainable.data.layouts.dataset_yaml import Description
 from trainable.errors import InputError
-from trainable.loss_parameters import LOSS_DEFAULTS
-from trainable.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 
 DESIGN = """
 name: aeroscapes

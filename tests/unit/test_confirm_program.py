@@ -5,15 +5,8 @@ import pytest
 from search.config import ConfirmConfig, SearchConfig
 from search.confirm import plan_lines
 from search.confirm_program import ConfirmProgram, candidates, chosen_ids
-from trainable.config import TrialConfig
-from trainable.trial_record import (
-    EndMarker,
-    EpochRecord,
-    HeldOutRecord,
-    TrialCard,
-    TrialSnapshot,
-    trial_name,
-)
+from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.trial_config import TrialConfig
 
 MAX_EPOCHS = 4
 

@@ -26,9 +26,10 @@ from analysis.confirmation import (
 )
 from search.confirm_program import Candidate
 from trainable.errors import InputError
-from trainable.held_out import HeldOutCounts
-from trainable.storage import Storage
-from trainable.trial_record import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialRecord, TrialSnapshot
+from trainable.measure.val_counts import HeldOutCounts
+from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 
 CLASSES = ("road", "person")
 SCENES = 8

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.confirmed_search import confirmed_trials, missing_of_confirmation
-from trainable.held_out import HeldOutCounts
+from trainable.measure.val_counts import HeldOutCounts
 
 
 def with_runs(search, runs):

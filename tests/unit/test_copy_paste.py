@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.config import DataConfig
-from trainable.copy_paste import ObjectPaster
-from trainable.crops import CropSampler
-from trainable.image_set import IGNORED
+from trainable.batches.copy_paste import ObjectPaster
+from trainable.batches.crops import CropSampler
+from trainable.config.sections import DataConfig
+from trainable.data.image_set import IGNORED
 
 PLAIN = {"scale_min": 1.0, "scale_max": 1.0, "horizontal_flip": False, "color_jitter": 0.0, "crop": "32x64"}
 SHAPE = (40, 70)

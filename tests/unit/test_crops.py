@@ -8,9 +8,9 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from trainable.config import DataConfig
-from trainable.crops import CropSampler, Window, cut
-from trainable.image_set import IGNORED
+from trainable.batches.crops import CropSampler, Window, cut
+from trainable.config.sections import DataConfig
+from trainable.data.image_set import IGNORED
 
 PLAIN = {"scale_min": 1.0, "scale_max": 1.0, "horizontal_flip": False, "color_jitter": 0.0}
 HEIGHT, WIDTH = 80, 112

@@ -15,7 +15,7 @@ from analysis.curves_of_losses import (
     losses_without_score,
     tabulate_loss_curves,
 )
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 
 def with_history(trial, **columns):

@@ -5,12 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from trainable.data_identity import DataChangedError, DataIdentity, SampleIdentity, require_same_data
-from trainable.dataset_config import DatasetConfig
-from trainable.image_sets import read_image_set
-from trainable.storage import Storage
-from trainable.synthetic import synthesize
-from trainable.trial_data import open_trial_data
+from trainable.data.data_identity import DataChangedError, DataIdentity, SampleIdentity, require_same_data
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.read_image_set import read_image_set
+from trainable.data.synthetic.synthesize import synthesize
+from trainable.data.trial_data import open_trial_data
+from trainable.record.storage import Storage
 
 
 @pytest.fixture

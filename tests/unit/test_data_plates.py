@@ -13,10 +13,10 @@ from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
 from analysis.mask_statistics import count_masks
 from analysis.plates.data_plates import data_plates
 from analysis.plates.plate import Plate, Unavailable
-from trainable.dataset_config import DatasetConfig
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding, Sample
-from trainable.image_sets import read_image_set
-from trainable.scene_split import SplitAssignment, assign_splits
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample
+from trainable.data.read_image_set import read_image_set
+from trainable.data.scene_split import SplitAssignment, assign_splits
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("AEROSWEEP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))

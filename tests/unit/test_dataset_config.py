@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from trainable.dataset_config import DatasetConfig, parse_size
+from trainable.data.dataset_config import DatasetConfig, parse_size
 from trainable.errors import InputError
 
 DESCRIPTION = {

@@ -5,11 +5,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from trainable.described import read_described, scan_described
-from trainable.description import Description, load_description, scan_description
+from trainable.data.files.masks import decode_pair
+from trainable.data.image_set import IGNORED
+from trainable.data.layouts.dataset_yaml import Description, load_description, scan_description
+from trainable.data.layouts.described_layout import read_described, scan_described
 from trainable.errors import InputError
-from trainable.image_set import IGNORED
-from trainable.mask_encoding import decode_pair
 
 BASE = {
     "name": "tiles",

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torchmetrics.segmentation import MeanIoU
 
-from trainable import views
-from trainable.confusion import class_metrics
+from trainable.data.image_cache import open_cache
+from trainable.data.image_set import IGNORED
 from trainable.device import Compute
-from trainable.evaluation import Scoring, evaluate
-from trainable.image_cache import open_cache
-from trainable.image_set import IGNORED
-from trainable.losses import CrossEntropyLoss, TverskyLoss
-from trainable.object_counts import count_objects
+from trainable.losses.losses import CrossEntropyLoss, TverskyLoss
+from trainable.measure import tiles as views
+from trainable.measure.confusion import class_metrics
+from trainable.measure.evaluation import Scoring, evaluate
+from trainable.measure.object_errors import count_objects
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 CLASSES = 4

@@ -11,8 +11,8 @@ from search.projection import BackgroundProjection
 from search.retention import Retention
 from search.sampler import Observation, Sampler, suggest_point
 from search.space_parsing import parse_space
-from trainable.storage import Storage
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.storage import Storage
 
 SPACE = parse_space(
     {

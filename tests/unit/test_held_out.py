@@ -4,16 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.held_out import HeldOutCounts, HeldOutOutcome
-from trainable.storage import Storage
+from trainable.measure.val_counts import HeldOutCounts, HeldOutOutcome
+from trainable.record.metric_names import ADJUSTED_TAU
+from trainable.record.storage import Storage
+from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, HELD_OUT_FILE, HELD_OUT_MATRIX_FILE, TrialRecord
 from trainable.training import EpochOutcome
-from trainable.trial_record import (
-    ADJUSTED_TAU,
-    HELD_OUT_COUNTS_FILE,
-    HELD_OUT_FILE,
-    HELD_OUT_MATRIX_FILE,
-    TrialRecord,
-)
 from trainable.trial_run import Place, TrialRun
 
 SCORES = [0.2, 0.6, 0.4]

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainable.data.components import find_objects
+from trainable.data.files.masks import decode_pair
+from trainable.data.image_cache import cache_key, open_cache
+from trainable.data.image_set import IGNORED, ImageSet, MaskEncoding
 from trainable.errors import InputError
-from trainable.image_cache import cache_key, open_cache
-from trainable.image_set import IGNORED, ImageSet, MaskEncoding
-from trainable.mask_encoding import decode_pair
-from trainable.objects import find_objects
 
 CLASSES = 4
 
@@ -130,7 +130,7 @@ def test_concurrent_threads_build_once(image_set, cache_dir):
 PROGRAM = """if True:
     import os, pickle, sys, time
     from pathlib import Path
-    from trainable.image_cache import open_cache
+    from trainable.data.image_cache import open_cache
     folder = Path(sys.argv[1])
     image_set = pickle.loads((folder / "set.pickle").read_bytes())
     def progress(done, total):

@@ -3,10 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from trainable import image_sets
-from trainable.dataset_config import DatasetConfig
+from trainable.data import read_image_set as image_sets
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.read_image_set import read_image_set
 from trainable.errors import InputError
-from trainable.image_sets import read_image_set
 
 SMALL = DatasetConfig(layout="synthetic", images=40, size="64x80", seed=1)
 

@@ -6,7 +6,7 @@ import io
 from rich.console import Console
 
 from search.leaderboard import leaderboard, leaderboard_table, minutes_trained, write_csv
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 MINUTE = 60_000
 UNET_DICE = {"model": {"architecture": "unet", "encoder": "resnet18"}, "loss": {"name": "dice"}}

@@ -11,7 +11,7 @@ import pytest
 
 from search.lease import Lease, current_holder
 from trainable.errors import InputError, SearchFaultError
-from trainable.storage import Storage
+from trainable.record.storage import Storage
 
 
 @pytest.fixture

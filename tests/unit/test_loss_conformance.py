@@ -10,8 +10,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainable import softmax_terms
-from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses import softmax_terms
+from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 IGNORED = 255
 WEIGHTS = [0.5, 2.0, 1.0, 4.0]

@@ -11,7 +11,7 @@ from analysis.figures.canvas import styled
 from analysis.figures.palette import CLASS_COLORS
 from analysis.plates.loss_plates import loss_plates
 from analysis.plates.plate import Unavailable
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 TITLES = ["Losses compared", "Losses compared, class by class", "The Tversky landscape"]
 TVERSKY = {"name": "tversky", "alpha": 0.7, "beta": 0.3}

@@ -3,7 +3,7 @@
 import pytest
 
 from search.lost_machines import LostMachines
-from trainable.trial_record import FailureRecord
+from trainable.record.record_types import FailureRecord
 
 NODE_DIED = """The actor died unexpectedly before finishing this task.
 \tclass_name: SegmentationTrainable

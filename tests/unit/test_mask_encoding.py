@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainable.data.files.masks import decode_mask
+from trainable.data.files.pictures import decode_image
+from trainable.data.image_set import IGNORED, MaskEncoding
 from trainable.errors import InputError
-from trainable.image_set import IGNORED, MaskEncoding
-from trainable.mask_encoding import decode_image, decode_mask
 
 RED, BLUE, GREY = (200, 10, 20), (10, 20, 200), (155, 155, 155)
 COLORS = MaskEncoding("rgb", colors={RED: 0, BLUE: 1, GREY: IGNORED})

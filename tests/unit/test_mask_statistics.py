@@ -7,11 +7,11 @@ from PIL import Image
 
 from analysis import mask_statistics
 from analysis.mask_statistics import choose_grid, count_cached_masks, count_masks
-from trainable.dataset_config import DatasetConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_cache import open_cache
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample
+from trainable.data.read_image_set import read_image_set
 from trainable.errors import InputError
-from trainable.image_cache import open_cache
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding, Sample
-from trainable.image_sets import read_image_set
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("AEROSWEEP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -10,7 +10,7 @@ from analysis.matrices import (
     tabulate_confusion,
     tabulate_matrix_difference,
 )
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 CLASSES = (
     LabelClass("road", (0, 0, 0), False),

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from trainable.config import DataConfig, ModelConfig, TrialConfig
-from trainable.dataset_config import DatasetConfig
+from trainable.batches.normalise import normalise
+from trainable.config.sections import DataConfig, ModelConfig
+from trainable.data.dataset_config import DatasetConfig
 from trainable.device import Compute
 from trainable.errors import InputError
-from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.micro_batches import MicroBatches
-from trainable.pixels import normalise
+from trainable.trial_config import TrialConfig
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 BF16 = Compute(torch.device("cpu"), torch.bfloat16)

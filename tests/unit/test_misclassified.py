@@ -13,7 +13,7 @@ from analysis.misclassified import (
     name_small,
     tabulate_misclassified,
 )
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 CLASSES = (
     LabelClass("road", (0, 0, 0), False),

@@ -8,8 +8,8 @@ import pytest
 
 from analysis.missed_described import compared, describe_missed
 from analysis.missed_objects import CountedNetwork, average_over_seeds, same_objects, size_titles, tabulate_missed
-from trainable.image_counts import ImageCounts
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
+from trainable.measure.image_counts import ImageCounts
 
 CLASSES = (LabelClass("road", (1, 2, 3), False), LabelClass("person", (255, 0, 0), True))
 

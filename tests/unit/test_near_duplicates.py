@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainable.near_duplicates import BITS, MOST_BITS, find_scene_pairs, hash_image, near_pairs
+from trainable.data.checks.near_duplicates import BITS, MOST_BITS, find_scene_pairs, hash_image, near_pairs
 
 HEIGHT, WIDTH = 180, 320
 

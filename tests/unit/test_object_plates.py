@@ -11,7 +11,7 @@ from analysis.figures.trade_off import loss_markers
 from analysis.plates.object_plates import confirmed_plate, missed_plate, object_plates
 from analysis.plates.plate import Unavailable
 from analysis.plates.trade_off_plate import trade_off_plate
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 CE, DICE, FOCAL = {"name": "cross_entropy"}, {"name": "dice"}, {"name": "focal", "focal_gamma": 2.0}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.objects import find_objects
+from trainable.data.components import find_objects
 
 
 def flood(labels_HW, thing_labels):

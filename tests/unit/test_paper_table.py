@@ -12,8 +12,8 @@ from analysis.method import method_paragraph
 from analysis.paper_table import latex_table, paper_table
 from analysis.scene_bootstrap import interval_of_mean
 from analysis.scene_scores import SplitCounts, scene_metric
-from trainable.dataset_config import DatasetConfig
-from trainable.image_counts import ImageCounts
+from trainable.data.dataset_config import DatasetConfig
+from trainable.measure.image_counts import ImageCounts
 
 
 def networks_of(search, trial_id):

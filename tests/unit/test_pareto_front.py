@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trainable.pareto_front import non_dominated
+from trainable.measure.pareto_front import non_dominated
 
 
 def test_a_front_by_hand():

@@ -1,7 +1,7 @@
 import pytest
 
+from trainable.data.files.path_pattern import PathPattern
 from trainable.errors import InputError
-from trainable.path_pattern import PathPattern
 
 
 def touch(root, *names):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.pixels import normalise
+from trainable.batches.normalise import normalise
 
 CPU = torch.device("cpu")
 

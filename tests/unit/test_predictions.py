@@ -12,17 +12,18 @@ from torch import nn
 
 from analysis.predictions import Predictor, check_same_data
 from analysis.recorded_search import RecordedTrial
-from trainable import views
-from trainable.checkpoint import from_bytes, to_bytes
-from trainable.config import DataConfig, ModelConfig, RuntimeConfig, TrialConfig
+from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
+from trainable.data.image_set import IGNORED
 from trainable.device import Compute
 from trainable.errors import InputError
-from trainable.image_set import IGNORED
-from trainable.object_counts import count_objects
-from trainable.prediction import predict_labels
-from trainable.storage import Storage
+from trainable.measure import tiles as views
+from trainable.measure.object_errors import count_objects
+from trainable.measure.prediction import predict_labels
+from trainable.record.checkpoint import from_bytes, to_bytes
+from trainable.record.storage import Storage
+from trainable.record.trial_record import PER_IMAGE_COUNTS_FILE, WEIGHTS_FILE, TrialRecord
 from trainable.training import Training
-from trainable.trial_record import PER_IMAGE_COUNTS_FILE, WEIGHTS_FILE, TrialRecord
+from trainable.trial_config import TrialConfig
 from trainable.trial_run import Place, TrialRun
 
 CPU = Compute(torch.device("cpu"), torch.float32)

@@ -10,10 +10,10 @@ from search import preflight
 from search.config import SearchConfig, SpaceConfig
 from search.preflight import check_data, check_machine, check_names, check_objective, check_search, model_configs
 from search.space_parsing import parse_space
-from trainable.config import RuntimeConfig
-from trainable.dataset_config import DatasetConfig
+from trainable.config.sections import RuntimeConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.trial_data import open_trial_data
 from trainable.errors import InputError, SearchFaultError
-from trainable.trial_data import open_trial_data
 
 
 def config(**model):

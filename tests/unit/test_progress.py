@@ -25,7 +25,7 @@ from search.progress import (
     time_text,
 )
 from search.trial_line import ended_line
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 
 def trial(number, objectives=(), reason=None, baseline=False, detail="", loss="dice"):

@@ -9,7 +9,7 @@ import pytest
 
 from search.projection import BackgroundProjection, UnreachableError, reason, within
 from trainable.errors import InputError
-from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, trial_name
 
 PATIENCE = 5.0
 

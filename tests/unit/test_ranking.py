@@ -5,7 +5,7 @@ import random
 import pytest
 
 from search.ranking import measured_values, non_dominated, objective_values, pareto_front, ranked
-from trainable.trial_record import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 
 TWO = ("miou", "thing_miss_rate")
 

@@ -10,13 +10,15 @@ import weakref
 import pytest
 
 from trainable import ray_trainable as keys
-from trainable.config import DataConfig, ModelConfig, OptimizerConfig, TrialConfig
-from trainable.dataset_config import DatasetConfig
+from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.trial_data import reuse_trial_data
 from trainable.ray_trainable import SegmentationTrainable
-from trainable.storage import Storage
+from trainable.record.record_types import EpochRecord
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.training import Training
-from trainable.trial_data import reuse_trial_data
-from trainable.trial_record import EpochRecord, TrialRecord
+from trainable.trial_config import TrialConfig
 
 
 @pytest.fixture(autouse=True)

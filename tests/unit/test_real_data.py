@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.class_shares import tabulate_class_shares
-from trainable.aeroscapes import read_aeroscapes
-from trainable.dataset_check import check_dataset
-from trainable.dataset_config import DatasetConfig
-from trainable.image_sets import read_image_set
-from trainable.mask_encoding import decode_mask, decode_pair
-from trainable.near_duplicates import find_scene_pairs, hash_image
-from trainable.scene_split import choose_dev_scenes
+from trainable.data.checks.dataset_check import check_dataset
+from trainable.data.checks.near_duplicates import find_scene_pairs, hash_image
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.files.masks import decode_mask, decode_pair
+from trainable.data.layouts.aeroscapes import read_aeroscapes
+from trainable.data.read_image_set import read_image_set
+from trainable.data.scene_split import choose_dev_scenes
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("AEROSWEEP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))

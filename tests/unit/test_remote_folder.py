@@ -11,14 +11,14 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from trainable.aeroscapes import AEROSCAPES_FILES
-from trainable.dataset_config import DatasetConfig
-from trainable.described import files_of
-from trainable.description import Description
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.files.file_selection import WantedFiles
+from trainable.data.files.remote_folder import local_folder
+from trainable.data.layouts.aeroscapes import AEROSCAPES_FILES
+from trainable.data.layouts.dataset_yaml import Description
+from trainable.data.layouts.described_layout import files_of
+from trainable.data.read_image_set import read_image_set, scan_image_set
 from trainable.errors import InputError, SearchFaultError
-from trainable.image_sets import read_image_set, scan_image_set
-from trainable.remote_folder import local_folder
-from trainable.wanted_files import WantedFiles
 
 IDS = ("a_0", "a_1", "b_0")
 FILES = {

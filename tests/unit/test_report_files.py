@@ -20,8 +20,8 @@ from analysis.report.files import write_report
 from analysis.report.raster import LARGE, embedded_image, with_palette
 from analysis.report.rendered import check_keys, table_bytes, utf8
 from analysis.statement import PaperTable, Statement
-from trainable.image_set import LabelClass
-from trainable.storage import StorageError
+from trainable.data.image_set import LabelClass
+from trainable.record.storage import StorageError
 
 CLASSES = (LabelClass("road", (128, 128, 0), False), LabelClass("person", (192, 0, 31), True))
 TABLE = pd.DataFrame({"class": ["road", "person"], "share": [0.75, 0.001], "run_id": ["a1", "b2"]})

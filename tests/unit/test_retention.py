@@ -5,18 +5,14 @@ import pytest
 from search.config import ConfirmConfig
 from search.confirm_program import chosen_ids
 from search.retention import Retention
-from trainable.storage import Storage
-from trainable.trial_record import (
+from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.storage import Storage
+from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
     PER_IMAGE_COUNTS_FILE,
     WEIGHTS_FILE,
-    EndMarker,
-    EpochRecord,
-    TrialCard,
     TrialRecord,
-    TrialSnapshot,
     load_trials,
-    trial_name,
 )
 
 SMALL_FILES = (CONFUSION_MATRIX_FILE, PER_IMAGE_COUNTS_FILE)

@@ -17,7 +17,7 @@ from search.sampler import (
 )
 from search.space import suggest
 from search.space_parsing import parse_space
-from trainable.trial_record import EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot
 
 SPACE = parse_space(
     {

@@ -16,7 +16,7 @@ from analysis.scene_gains import (
     tabulate_scores,
     worst_scenes,
 )
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 CLASSES = ("road", "person", "boat")
 

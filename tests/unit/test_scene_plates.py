@@ -11,7 +11,7 @@ from analysis.figures.palette import CLASS_COLORS
 from analysis.figures.scene_gains import choose_rows
 from analysis.plates.plate import Unavailable
 from analysis.plates.scene_plates import scene_gains_plate, scene_plates, scene_scores_plate
-from trainable.image_counts import ImageCounts
+from trainable.measure.image_counts import ImageCounts
 
 CLOSE = (("cross_entropy", 0.5), ("dice", 0.52))
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample
+from trainable.data.scene_split import assign_splits, choose_dev_scenes, draw_scenes
 from trainable.errors import InputError
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding, Sample
-from trainable.scene_split import assign_splits, choose_dev_scenes, draw_scenes
 
 
 def image_set(*rows: tuple[str, str]) -> ImageSet:

@@ -4,9 +4,9 @@ import pytest
 
 from search.config import SearchConfig
 from search.search_folder import read_meta, require_startable, write_search
-from trainable.data_identity import DataChangedError, DataIdentity, SampleIdentity
+from trainable.data.data_identity import DataChangedError, DataIdentity, SampleIdentity
 from trainable.errors import InputError
-from trainable.storage import Storage
+from trainable.record.storage import Storage
 
 
 def config(**changes):

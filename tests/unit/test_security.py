@@ -32,20 +32,21 @@ from search.progress import LiveView, PlainView
 from search.projections import write_leaderboard
 from search.search_folder import read_meta, write_search
 from search.tracking_uri import tracking_uri, ui_command
-from trainable.checkpoint import Checkpoints
-from trainable.config import ModelConfig
-from trainable.data_identity import DataIdentity
-from trainable.dataset_config import DatasetConfig
-from trainable.description import scan_description
+from trainable.config.sections import ModelConfig
+from trainable.data.data_identity import DataIdentity
+from trainable.data.dataset_config import DatasetConfig
+from trainable.data.image_cache import ImageCache, open_cache
+from trainable.data.layouts.dataset_yaml import scan_description
+from trainable.data.read_image_set import read_image_set
 from trainable.errors import InputError
-from trainable.image_cache import ImageCache, open_cache
-from trainable.image_sets import read_image_set
-from trainable.mlflow_client import connect
-from trainable.model import build_model
+from trainable.network.model import build_model
+from trainable.network.trained_model import load_trained_model
+from trainable.record.checkpoint import Checkpoints
+from trainable.record.mlflow_client import connect
+from trainable.record.record_types import EpochRecord, HeldOutRecord, TrialCard
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord, load_trials
 from trainable.redaction import in_short, redacted
-from trainable.storage import Storage
-from trainable.trained_model import load_trained_model
-from trainable.trial_record import EpochRecord, HeldOutRecord, TrialCard, TrialRecord, load_trials
 from trainable.trial_run import Place, TrialRun
 
 SECRET = "s3cret"

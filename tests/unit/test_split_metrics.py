@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainable.image_set import ImageSet, LabelClass, MaskEncoding
-from trainable.split_metrics import adjusted_metrics, fit_tau, split_metrics
+from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
+from trainable.measure.split_metrics import adjusted_metrics, fit_tau, split_metrics
 
 CLASSES = (("road", False), ("person", True), ("sky", False), ("car", True), ("boat", True))
 IMAGE_SET = ImageSet(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.storage import Storage, StorageError
+from trainable.record.storage import Storage, StorageError
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_kill_between_file_and_name_leaves_nothing_listed(storage):
     program = """if True:
         import os, sys
         from pathlib import Path
-        from trainable.storage import Storage
+        from trainable.record.storage import Storage
         Path.replace = lambda *_: os._exit(9)
         Storage(sys.argv[1]).write("checkpoints/0002.pt", b"2")
     """

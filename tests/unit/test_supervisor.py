@@ -14,7 +14,7 @@ from aerosweep.user_errors import without_traceback
 from search.lease import Lease, SearchTakenError
 from search.supervisor import Patience, Supervisor
 from trainable.errors import SearchFaultError
-from trainable.storage import Storage
+from trainable.record.storage import Storage
 
 QUICK = Patience(first_wait=0.01, longest_wait=0.04, stop=20, taken=60, taken_wait=0.01)
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -28,8 +28,9 @@ RECORD = HERE / "search"
 
 
 def epoch():
-    from trainable.storage import Storage
-    from trainable.trial_record import EpochRecord, TrialCard, TrialRecord
+    from trainable.record.record_types import EpochRecord, TrialCard
+    from trainable.record.storage import Storage
+    from trainable.record.trial_record import TrialRecord
 
     record = TrialRecord(Storage(str(RECORD)), "t0000")
     record.create(TrialCard("t0000", 0, {{}}, {{}}, False, 0))
@@ -52,7 +53,7 @@ exec(PLAN[min(launch, len(PLAN) - 1)])
 SUPERVISE = """
 import sys
 from search.supervisor import Patience, Supervisor
-from trainable.storage import Storage
+from trainable.record.storage import Storage
 sys.addaudithook(lambda event, arguments: event == "subprocess.Popen" and print("launched", flush=True))
 driver, folder, patience = sys.argv[1:]
 command = [sys.executable, driver]
@@ -303,7 +304,7 @@ def test_an_error_of_ours_is_no_search_in_which_nothing_worked():
 
 def test_a_supervisor_is_light():
     code = (
-        "import sys, search.supervisor; from search.config_file import load_search_config\n"
+        "import sys, search.supervisor; from search.config.config_file import load_search_config\n"
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,11 +3,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from trainable.aeroscapes import read_aeroscapes
-from trainable.mask_encoding import decode_mask, decode_pair
-from trainable.scene_split import assign_splits
-from trainable.synthetic import synthesize
-from trainable.synthetic_plan import IMAGE_SHARES, LABELS, PIXEL_SHARES, plan_scenes
+from trainable.data.files.masks import decode_mask, decode_pair
+from trainable.data.layouts.aeroscapes import read_aeroscapes
+from trainable.data.scene_split import assign_splits
+from trainable.data.synthetic.scene_plan import IMAGE_SHARES, LABELS, PIXEL_SHARES, plan_scenes
+from trainable.data.synthetic.synthesize import synthesize
 
 
 @pytest.fixture(scope="module")

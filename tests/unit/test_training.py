@@ -12,19 +12,21 @@ import pytest
 import torch
 from torch import nn
 
-from trainable.batch_feed import BatchFeed
-from trainable.checkpoint import from_bytes, to_bytes
-from trainable.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, TrialConfig
-from trainable.confusion import class_metrics
+from trainable.batches.batch_feed import BatchFeed
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
 from trainable.device import Compute, free_memory
 from trainable.errors import InputError
-from trainable.evaluation import evaluate
-from trainable.logit_adjustment import TAUS
-from trainable.model import build_model
+from trainable.measure.confusion import class_metrics
+from trainable.measure.evaluation import evaluate
+from trainable.measure.logit_adjustment import TAUS
+from trainable.network.model import build_model
+from trainable.record.checkpoint import from_bytes, to_bytes
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.schedule import learning_rate_factor
-from trainable.storage import Storage
 from trainable.training import InterruptedTraining, Training
-from trainable.trial_record import TrialRecord
+from trainable.trial_config import TrialConfig
 from trainable.trial_run import Place, TrialRun
 
 CPU = Compute(torch.device("cpu"), torch.float32)

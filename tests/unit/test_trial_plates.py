@@ -12,7 +12,7 @@ from analysis.plates.curve_plates import class_iou_plate, loss_curves_plate, tra
 from analysis.plates.matrix_plates import confusion_plate, matrix_difference_plate, misclassified_plate
 from analysis.plates.plate import Unavailable
 from analysis.plates.trial_plates import trial_plates
-from trainable.image_set import LabelClass
+from trainable.data.image_set import LabelClass
 
 
 def drawn(plate, palette=CLASS_COLORS):

@@ -7,17 +7,10 @@ from dataclasses import asdict
 import pytest
 
 from trainable.errors import InputError
-from trainable.storage import Storage
-from trainable.trial_record import (
-    EpochRecord,
-    HeldOutRecord,
-    TrialCard,
-    TrialRecord,
-    load_trials,
-    metric_safe,
-    require_cards,
-    trial_name,
-)
+from trainable.record.metric_names import metric_safe
+from trainable.record.record_types import EpochRecord, HeldOutRecord, TrialCard, trial_name
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord, load_trials, require_cards
 
 
 @pytest.fixture

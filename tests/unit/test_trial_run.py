@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.checkpoint import from_bytes
-from trainable.image_counts import ImageCounts
-from trainable.image_set import LabelClass
-from trainable.storage import Storage
+from trainable.data.image_set import LabelClass
+from trainable.measure.image_counts import ImageCounts
+from trainable.record.checkpoint import from_bytes
+from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.training import EpochOutcome, InterruptedTraining
-from trainable.trial_record import TrialRecord
 from trainable.trial_run import Place, TrialRun
 
 SCORES = [0.3, 0.2, 0.5, 0.5, 0.4, 0.6]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainable.config import LossConfig
-from trainable.trial_words import loss_text
+from trainable.config.loss_config import LossConfig
+from trainable.record.trial_words import loss_text
 
 
 @pytest.mark.parametrize(

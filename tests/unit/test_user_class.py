@@ -10,13 +10,14 @@ from torch import nn
 from search.config import SearchConfig
 from search.preflight import check_search, model_configs, user_losses
 from search.space_parsing import parse_space
-from trainable.config import LossConfig, ModelConfig
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import ModelConfig
+from trainable.config.user_class import accepted, construct, load_class
 from trainable.errors import InputError
-from trainable.loss_factory import build_loss
-from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
-from trainable.model import build_model, check_names
-from trainable.user_class import accepted, construct, load_class
-from trainable.user_loss import check_loss
+from trainable.losses.loss_factory import build_loss
+from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses.user_loss import check_loss
+from trainable.network.model import build_model, check_names
 
 CLASSES = 4
 COUNTS = np.array([400, 100, 25, 0], dtype=np.int64)

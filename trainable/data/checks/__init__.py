@@ -1,0 +1,1 @@
+"""What `aerosweep data check` looks for in an image set."""

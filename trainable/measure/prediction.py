@@ -1,0 +1,79 @@
+"""What a network predicts on a view of images, and on one whole image, at native resolution."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from trainable.batches.crops import cut
+from trainable.batches.normalise import normalise
+from trainable.data.image_cache import ImageCache
+from trainable.device import Compute
+from trainable.measure.argmax_labels import best_labels
+from trainable.measure.tiles import View, views
+
+_STRIDE: Final = 32
+"""The networks want sides that are multiples of their encoder's stride."""
+
+
+def view_logits(
+    model: nn.Module, cache: ImageCache, indices: Sequence[int], view: View, compute: Compute
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the network once.
+
+    Args:
+        model: Maps images to logits_NCHW; on the device.
+        cache: The decoded images.
+        indices: The images of the view, as indices into the cache.
+        view: What the network sees of them.
+        compute: Device and precision.
+
+    Returns:
+        Logits (N, C, H, W), float32, and target (N, H, W), uint8, of the scored part of the view, on the device.
+    """
+    images, masks = zip(*(cut(cache, index, view.window) for index in indices), strict=True)
+    target = torch.from_numpy(np.stack(masks)).to(compute.device, non_blocking=True)
+    images_NCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    pixels = normalise(images_NCHW, compute.device)
+    bottom, right = (-view.window.height) % _STRIDE, (-view.window.width) % _STRIDE
+    with compute.autocast():
+        logits = model(F.pad(pixels, (0, right, 0, bottom)))
+    rows, columns = view.keep
+    # Class by class in memory, as all that looks at them wants them: whoever does not find them so copies them again.
+    scored = logits[:, :, rows, columns].to(torch.float32, memory_format=torch.contiguous_format)
+    return scored, target[:, rows, columns]
+
+
+@torch.no_grad()
+def predict_labels(
+    model: nn.Module, cache: ImageCache, indices: Sequence[int], position: int, compute: Compute
+) -> NDArray[np.uint8]:
+    """Label one image of a split, in the very passes that `trainable.measure.evaluation.evaluate` makes of that split.
+
+    Small images go through the network together, and how many there are can change a logit's last bits: on the same
+    hardware the labels are so exactly those that were counted.
+
+    Args:
+        model: Maps images to logits_NCHW; on the device; set to evaluation mode here and left so.
+        cache: The decoded images.
+        indices: The split.
+        position: Which image of the split.
+        compute: Device and precision.
+
+    Returns:
+        Labels of the whole image, uint8 (H, W).
+    """
+    model.eval()
+    labels_HW = np.empty(cache.shapes[indices[position]], dtype=np.uint8)
+    for view in views(cache.shapes[list(indices)]):
+        if position not in view.positions:
+            continue
+        logits, _ = view_logits(model, cache, [indices[other] for other in view.positions], view, compute)
+        scored = best_labels(logits)[view.positions.index(position)].cpu().numpy()
+        top, left = view.window.top + view.keep[0].start, view.window.left + view.keep[1].start
+        labels_HW[top : top + scored.shape[0], left : left + scored.shape[1]] = scored
+    return labels_HW

@@ -1,0 +1,1 @@
+"""The networks: built, compiled, and loaded again from a record."""
