@@ -25,10 +25,10 @@ from aerosweep.options import Address, OptionalFile, Output, Overrides, Recorded
 from aerosweep.report_commands import ImageFormat, find_recorded, report_at_the_end, report_dataset, report_search
 from aerosweep.server_command import EXAMPLE, HELP, server
 from aerosweep.user_errors import INTERNAL_ERROR, INTERRUPTED, without_traceback
-from search.stop import SUPERVISOR
+from search.run.stop_flag import SUPERVISOR
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
+    from search.config.search_config import SearchConfig
 
 app = typer.Typer(
     name="aerosweep",
@@ -50,7 +50,7 @@ def main() -> None:
     # a folder called `search` there does not hide ours.
     sys.path.append(str(Path.cwd()))
     if SUPERVISOR in os.environ:
-        from search.supervisor import end_with_supervisor
+        from search.jobs.supervisor import end_with_supervisor
 
         end_with_supervisor()
     try:
@@ -94,7 +94,7 @@ def search(
     address: Address = None,
 ) -> None:
     """Run a search."""
-    from search.config_file import load_search_config
+    from search.config.config_file import load_search_config
 
     _launch(load_search_config(config, overrides or [], output), resume, address)
 
@@ -115,7 +115,7 @@ def train(
     address: Address = None,
 ) -> None:
     """Train one configuration."""
-    from search.config_file import load_train_config
+    from search.config.config_file import load_train_config
 
     _launch(load_train_config(config, overrides or [], output), resume, address)
 
@@ -132,7 +132,7 @@ def confirm(
     search: RecordedSearch, overrides: Overrides = None, output: Output = None, address: Address = None
 ) -> None:
     """Confirm a search."""
-    from search.config_file import load_recorded_config
+    from search.config.config_file import load_recorded_config
 
     config = load_recorded_config(search, overrides or [], output)
     console = log_console()
@@ -149,7 +149,7 @@ def confirm(
 @without_traceback
 def leaderboard(search: RecordedSearch, overrides: Overrides = None, output: Output = None) -> None:
     """Show the leaderboard."""
-    from search.config_file import load_recorded_config
+    from search.config.config_file import load_recorded_config
 
     config = load_recorded_config(search, overrides or [], output)
     console = log_console()
@@ -232,11 +232,11 @@ def report(
 @without_traceback
 def sync(config: SearchFile, overrides: Overrides = None, output: Output = None) -> None:
     """Fill in what the projections miss."""
-    from search.config_file import load_search_config
+    from search.config.config_file import load_search_config
 
     loaded = load_search_config(config, overrides or [], output)
     say = printer(Console())
-    from search.projections import sync_search
+    from search.project.search_projections import sync_search
 
     say(sync_search(loaded, say))
 
@@ -265,8 +265,8 @@ def supervise(
     address: Address = None,
 ) -> None:
     """Supervise a search."""
-    from search.config_file import load_search_config
-    from search.supervisor import Supervisor
+    from search.config.config_file import load_search_config
+    from search.jobs.supervisor import Supervisor
     from trainable.record.storage import Storage
 
     loaded = load_search_config(config, overrides or [], output)
@@ -302,9 +302,9 @@ def _given_command() -> list[str]:
 
 def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
     from aerosweep.closing import closing_lines, exit_code
-    from aerosweep.image_progress import ImageProgress
-    from search.config_file import config_warnings
-    from search.progress import make_view
+    from aerosweep.terminal.image_progress import ImageProgress
+    from aerosweep.terminal.progress import make_view
+    from search.config.config_file import config_warnings
 
     console = log_console()
     view = make_view(console)
@@ -314,7 +314,7 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
     trials = "1 trial" if config.budget.trials == 1 else f"{config.budget.trials} trials"
     view.say(f"{config.name}: {trials}, {config.budget.max_epochs} epochs at the most, recorded in {config.folder}")
     try:
-        from search.launch import run_search
+        from search.run.launch import run_search
 
         with _continued_by_its_command(), ImageProgress("decoding", console, view.say) as on_decode:
             outcome = run_search(config, resume=resume, address=address, view=view, say=view.say, on_decode=on_decode)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from trainable.redaction import redacted
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
-    from search.launch import SearchOutcome
+    from search.config.search_config import SearchConfig
+    from search.run.launch import SearchOutcome
 
 _USELESS = ("failed", "diverged")
 
@@ -62,7 +62,7 @@ def dashboard_command(folder: str) -> str | None:
     """The command that opens Optuna Dashboard, or None where the journal is on no path that it could read."""
     if "://" in folder:
         return None
-    from search.optuna_journal import JOURNAL_FILE
+    from search.project.optuna_journal import JOURNAL_FILE
 
     return shlex.join(["optuna-dashboard", f"{folder}/{JOURNAL_FILE}"])
 

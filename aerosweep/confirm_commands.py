@@ -9,9 +9,9 @@ from trainable.redaction import redacted
 
 if TYPE_CHECKING:
     from analysis.confirmation import Confirmation
-    from search.config import SearchConfig
-    from search.confirm import ConfirmOutcome
-    from search.progress import SearchView
+    from search.config.search_config import SearchConfig
+    from search.run.confirm import ConfirmOutcome
+    from search.run.search_state import SearchView
     from trainable.record.record_types import TrialSnapshot
 
 _SHOWN_TRIALS: Final = 15
@@ -31,12 +31,12 @@ def printer(console: Console) -> Callable[[str], None]:
 
 def confirm_search(config: "SearchConfig", address: str | None, console: Console) -> int:
     """Run a confirmation, show what it says, and return the exit code."""
-    from aerosweep.image_progress import ImageProgress
-    from search.progress import make_view
+    from aerosweep.terminal.image_progress import ImageProgress
+    from aerosweep.terminal.progress import make_view
 
     view: SearchView = make_view(console)
     try:
-        from search.confirm import run_confirmation
+        from search.run.confirm import run_confirmation
 
         with ImageProgress("decoding", console, view.say) as on_decode:
             outcome = run_confirmation(config, address=address, view=view, say=view.say, on_decode=on_decode)
@@ -67,9 +67,9 @@ def _close(config: "SearchConfig", outcome: "ConfirmOutcome", measured: bool, co
 
 def read_confirmation(config: "SearchConfig") -> "Confirmation | None":
     """What the confirmation of a search says so far, or None where nothing has been measured."""
-    from aerosweep.confirmation_view import confirmed_trials
+    from aerosweep.terminal.confirmation_view import confirmed_trials
     from analysis.confirmation import judge
-    from search.confirm_program import FOLDER, confirmed_candidates
+    from search.decide.confirm_plan import FOLDER, confirmed_candidates
     from trainable.record.storage import Storage
     from trainable.record.trial_record import load_trials
 
@@ -82,7 +82,7 @@ def read_confirmation(config: "SearchConfig") -> "Confirmation | None":
 
 def show_confirmation(confirmation: "Confirmation", objectives: Sequence[str], console: Console) -> None:
     """Show confirmed scores, then the claims, then what else is to be known."""
-    from aerosweep import confirmation_view as view
+    from aerosweep.terminal import confirmation_view as view
 
     console.print(view.confirmed_table(confirmation, objectives))
     if confirmation.claims:
@@ -98,8 +98,8 @@ def show_confirmation(confirmation: "Confirmation", objectives: Sequence[str], c
 
 
 def _write(confirmation: "Confirmation", config: "SearchConfig") -> None:
-    from aerosweep.confirmation_view import claims_csv, confirmed_csv
-    from search.confirm_program import FOLDER
+    from aerosweep.terminal.confirmation_view import claims_csv, confirmed_csv
+    from search.decide.confirm_plan import FOLDER
     from trainable.record.storage import Storage
 
     folder = Storage(config.folder).child(FOLDER)
@@ -110,8 +110,9 @@ def _write(confirmation: "Confirmation", config: "SearchConfig") -> None:
 
 def show_leaderboard(trials: "Sequence[TrialSnapshot]", objectives: Sequence[str], console: Console) -> None:
     """Show a search's dev scores, and its losses at equal effort."""
-    from aerosweep.loss_comparison import loss_table
-    from search.leaderboard import leaderboard, leaderboard_table
+    from aerosweep.terminal.leaderboard_table import leaderboard_table
+    from aerosweep.terminal.loss_comparison import loss_table
+    from search.project.leaderboard import leaderboard
 
     console.print(leaderboard_table(leaderboard(trials, objectives), _SHOWN_TRIALS))
     table = loss_table(trials)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from aerosweep.image_progress import ImageProgress
 from aerosweep.options import OptionalFile, Overrides
+from aerosweep.terminal.image_progress import ImageProgress
 from aerosweep.user_errors import without_traceback
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from search.data_source import DataSource
+    from search.config.data_source import DataSource
     from trainable.data.checks.split_contents import SplitContents
     from trainable.data.dataset_problem import Problem
 
@@ -122,7 +122,7 @@ def synthesize(
     ] = 1.0,
 ) -> None:
     """Make an image set."""
-    from search.data_source import synthetic_source
+    from search.config.data_source import synthetic_source
     from trainable.errors import InputError
 
     dataset = synthetic_source(images, size, seed, scenes, imbalance).dataset
@@ -207,7 +207,7 @@ def percent(share: float) -> str:
 def _source(
     config: Path | None, overrides: list[str] | None, description: Path | None, root: str | None
 ) -> "DataSource":
-    from search.data_source import describe_source, load_data_source
+    from search.config.data_source import describe_source, load_data_source
     from trainable.errors import InputError
 
     if description is None and root is not None:

@@ -15,7 +15,7 @@ from aerosweep.user_errors import INTERRUPTED, without_traceback
 from trainable.redaction import redacted
 
 if TYPE_CHECKING:
-    from search.cluster_job import ClusterJobs
+    from search.jobs.cluster_job import ClusterJobs
 
 COMMAND: Final = "AEROSWEEP_COMMAND"
 """Environment variable: the command line that a process works for, where that is not its own."""
@@ -54,7 +54,7 @@ def submit(
 ) -> None:
     """Submit a search."""
     _require_one(cluster, address)
-    from search.job_folder import load_for_cluster, write_job_folder
+    from search.jobs.job_folder import load_for_cluster, write_job_folder
 
     loaded = load_for_cluster(config, overrides or [], output)
     with tempfile.TemporaryDirectory(prefix="aerosweep-job-") as folder:
@@ -130,8 +130,8 @@ _SHOWN_LINES: Final = 30
 def _jobs(cluster: Path | None, address: str | None) -> Iterator["ClusterJobs"]:
     """The jobs of the cluster that the options name, for as long as its head can be reached."""
     _require_one(cluster, address)
-    from search.cluster_job import ClusterJobs, dashboard_address
-    from search.head_tunnel import HeadTunnel
+    from search.jobs.cluster_job import ClusterJobs, dashboard_address
+    from search.jobs.head_tunnel import HeadTunnel
 
     if cluster is None:
         given = dashboard_address(str(address))

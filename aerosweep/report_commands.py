@@ -13,7 +13,7 @@ from rich.console import Console
 from aerosweep.closing import on_folder
 
 if TYPE_CHECKING:
-    from search.config import SearchConfig
+    from search.config.search_config import SearchConfig
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def find_recorded(search: str, tracking_uri: str | None, output: Path | None) ->
         InputError: No such search has been recorded.
     """
     if "://" in search or Path(search).exists():
-        from search.config_file import load_recorded_config
+        from search.config.config_file import load_recorded_config
 
         return recorded_by(load_recorded_config(search, [], None), tracking_uri, output)
     return Recorded(tracking_uri or _usual_uri(), search, output or Path(f"report-{search}"))
@@ -70,8 +70,8 @@ def recorded_by(config: "SearchConfig", tracking_uri: str | None = None, output:
     Raises:
         InputError: Its folder holds none.
     """
-    from search.search_folder import read_meta
-    from search.tracking_uri import tracking_uri as uri_of
+    from search.project.tracking_uri import tracking_uri as uri_of
+    from search.record.search_folder import read_meta
     from trainable.errors import InputError
     from trainable.record.storage import Storage
 
@@ -113,7 +113,7 @@ def report_search(
     Raises:
         InputError: The search cannot be read, or the folder cannot be written.
     """
-    from aerosweep.image_progress import ImageProgress
+    from aerosweep.terminal.image_progress import ImageProgress
     from analysis.mlflow_reader import read_search
     from analysis.report.attached import attach_report
     from analysis.report.files import write_report
@@ -180,10 +180,10 @@ def report_dataset(
     Raises:
         InputError: The set cannot be read, or the folder cannot be written.
     """
-    from aerosweep.image_progress import ImageProgress
+    from aerosweep.terminal.image_progress import ImageProgress
     from analysis.report.data_section import compose_dataset_report
     from analysis.report.files import write_report
-    from search.data_source import source_of_file
+    from search.config.data_source import source_of_file
 
     source = source_of_file(file, root)
     with ImageProgress("reading masks", console) as on_read:

@@ -59,8 +59,8 @@ def server(
     ] = Path("~/.aerosweep/tracker"),
 ) -> None:
     """Run a tracking server."""
-    from search.server_settings import server_settings
-    from search.tracking_server import serve
+    from search.jobs.server_settings import server_settings
+    from search.jobs.tracking_server import serve
 
     settings = server_settings(
         folder,

@@ -6,10 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
+from aerosweep.terminal.progress import PlainView
 from benchmarks.made_up_metrics import EPOCHS, made_up_metrics
-from search.config import SearchConfig
-from search.launch import SearchOutcome, run_search
-from search.progress import PlainView, SearchView
+from search.config.search_config import SearchConfig
+from search.run.launch import SearchOutcome, run_search
+from search.run.search_state import SearchView
 from trainable.data.trial_data import TrialData
 from trainable.device import Compute
 from trainable.ray_trainable import SegmentationTrainable

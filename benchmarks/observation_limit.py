@@ -19,10 +19,10 @@ from unittest.mock import patch
 import optuna
 
 from benchmarks.result import Row, publish
-from search import sampler
-from search.sampler import Observation, Sampler
-from search.space import Value
-from search.space_parsing import parse_space
+from search.decide import sampler
+from search.decide.sampler import Observation, Sampler
+from search.space.space import Value
+from search.space.space_parsing import parse_space
 
 NOISE: Final = 0.015
 SPACE: Final = parse_space(

@@ -20,7 +20,7 @@ from analysis.mlflow_reader import read_search
 from analysis.report.files import write_report
 from analysis.report.search_report import compose_search_report
 from benchmarks.result import Row, lower_is_better, publish
-from search.mlflow_projection import MlflowProjection, SearchIdentity
+from search.project.mlflow_projection import MlflowProjection, SearchIdentity
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.split_metrics import split_metrics

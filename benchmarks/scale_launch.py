@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from aerosweep.terminal.progress import PlainView
 from benchmarks.empty_search import empty_search, run_empty
-from search.config import SearchConfig
-from search.mlflow_projection import MlflowProjection
-from search.progress import PlainView, SearchState
-from search.search_program import SearchProgram
+from search.config.search_config import SearchConfig
+from search.decide.search_plan import SearchProgram
+from search.project.mlflow_projection import MlflowProjection
+from search.run.search_state import SearchState
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.storage import Storage
 

@@ -26,11 +26,11 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from aerosweep.terminal.progress import PlainView
 from benchmarks.result import lower_is_better, publish
 from benchmarks.timed_training import FOLDER, Span, TimedTrainable, read_spans
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.run.launch import run_search
 from trainable.data.trial_data import open_trial_data
 from trainable.device import Share
 from trainable.record.record_types import TrialSnapshot

@@ -24,11 +24,11 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
+from aerosweep.terminal.progress import PlainView
 from benchmarks.result import Row, lower_is_better, publish, require
 from benchmarks.timed_training import FOLDER, Span, TimedTrainable, read_spans
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.run.launch import run_search
 from trainable import ray_trainable as keys
 from trainable.data.trial_data import reuse_trial_data
 from trainable.device import Share

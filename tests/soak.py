@@ -30,10 +30,10 @@ import yaml
 from ports import free_port
 from rich.console import Console
 
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
-from search.projections import sync_search
+from aerosweep.terminal.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.project.search_projections import sync_search
+from search.run.launch import run_search
 from trainable.ray_trainable import TRIAL_ID, SegmentationTrainable
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.mlflow_projection import flat
+from search.project.mlflow_projection import flat
 from trainable.record.metric_names import MIOU
 from trainable.record.mlflow_client import connect
 from trainable.record.record_types import EpochRecord, TrialSnapshot, trial_name
@@ -171,7 +171,7 @@ def _audit_journal(record: Sequence[TrialSnapshot], path: Path, found: Audit) ->
     import optuna  # here: the trial processes import this file
     from optuna.storages.journal import JournalFileBackend
 
-    from search.optuna_journal import ATTR_TRIAL
+    from search.project.optuna_journal import ATTR_TRIAL
 
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     copies = defaultdict(list)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.config_file import load_search_config
-from search.launch import run_search
-from search.mlflow_tracker import Tracker
-from search.progress import PlainView
-from search.sampler import Sampler
+from aerosweep.terminal.progress import PlainView
+from search.config.config_file import load_search_config
+from search.decide.sampler import Sampler
+from search.project.mlflow_tracker import Tracker
+from search.run.launch import run_search
 from trainable.ray_trainable import TRIAL_ID, SegmentationTrainable
 from trainable.training import EpochOutcome
 

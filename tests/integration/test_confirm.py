@@ -13,8 +13,8 @@ import mlflow
 import pytest
 import yaml
 
-from search.config import SearchConfig
-from search.confirm_program import FOLDER
+from search.config.search_config import SearchConfig
+from search.decide.confirm_plan import FOLDER
 from trainable.data.trial_data import open_trial_data
 from trainable.measure.val_counts import HeldOutCounts
 from trainable.record.storage import Storage

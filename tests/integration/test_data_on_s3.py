@@ -19,10 +19,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
-from search.config import SearchConfig
-from search.config_file import inlined
-from search.launch import run_search
-from search.progress import PlainView
+from aerosweep.terminal.progress import PlainView
+from search.config.config_file import inlined
+from search.config.search_config import SearchConfig
+from search.run.launch import run_search
 from trainable.data.data_identity import DataChangedError
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.layouts.aeroscapes import AEROSCAPES_CLASSES

@@ -11,9 +11,9 @@ from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
 
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
+from aerosweep.terminal.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.run.launch import run_search
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.training import EpochOutcome
 

@@ -19,12 +19,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from ports import free_port
 
-from search import mlflow_projection, mlflow_tracker
-from search.config import TrackingConfig
-from search.mlflow_projection import MlflowProjection, SearchIdentity, flat
-from search.projection import BackgroundProjection, UnreachableError
-from search.sync import SyncReport, sync
-from search.tracking_uri import tracking_uri, ui_command
+from search.config.search_config import TrackingConfig
+from search.project import mlflow_projection, mlflow_tracker
+from search.project.background_projection import BackgroundProjection, UnreachableError
+from search.project.mlflow_projection import MlflowProjection, SearchIdentity, flat
+from search.project.sync import SyncReport, sync
+from search.project.tracking_uri import tracking_uri, ui_command
 from trainable.errors import InputError
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 from trainable.record.storage import Storage
@@ -609,9 +609,9 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
 
 PROJECT_IN_A_NEW_PROCESS = """
 import sys
-from search.config.search_config import TrackingConfig
-from search.mlflow_projection import MlflowProjection, SearchIdentity
-from search.tracking_uri import tracking_uri
+from search.config.search_config.search_config import TrackingConfig
+from search.project.mlflow_projection import MlflowProjection, SearchIdentity
+from search.project.tracking_uri import tracking_uri
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
 

@@ -7,11 +7,11 @@ import optuna
 import pytest
 from rich.console import Console
 
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
-from search.projections import sync_search
-from search.sampler import Observation, suggest_point
+from aerosweep.terminal.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.decide.sampler import Observation, suggest_point
+from search.project.search_projections import sync_search
+from search.run.launch import run_search
 from trainable.record.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray, MLflow and SQLAlchemy warn of each other

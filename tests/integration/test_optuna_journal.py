@@ -12,9 +12,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from search.optuna_journal import JOURNAL_FILE, OptunaJournal
-from search.space import nested
-from search.space_parsing import parse_space
+from search.project.optuna_journal import JOURNAL_FILE, OptunaJournal
+from search.space.space import nested
+from search.space.space_parsing import parse_space
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 from trainable.record.storage import Storage
 

@@ -11,8 +11,8 @@ import ray
 import yaml
 from ports import free_port
 
-from search.ray_session import ray_session
-from search.resources import Machine
+from search.run.ray_session import ray_session
+from search.run.resources import Machine
 from trainable.errors import InputError
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
@@ -42,7 +42,7 @@ def test_nothing_is_collected_while_ray_shuts_down(ray_address, monkeypatch):
 
 
 ALONE = """
-from search.ray_session import ray_session
+from search.run.ray_session import ray_session
 
 with ray_session(None) as cluster:
     print(len(cluster.machines), "machine")
@@ -70,10 +70,10 @@ def test_an_address_that_is_none_is_refused_and_starts_no_ray(address):
 REFUSING = """
 import os, sys, yaml
 from rich.console import Console
-from search.config.search_config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
-from search.ray_session import ray_session
+from search.config.search_config.search_config import SearchConfig
+from search.run.launch import run_search
+from aerosweep.terminal.progress import PlainView
+from search.run.ray_session import ray_session
 from trainable.errors import SearchFaultError
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from analysis.report.attached import attach_report
 from analysis.report.document import MissingPlate
 from analysis.report.opened_data import open_data
 from analysis.report.search_report import compose_search_report
-from search.config_file import load_recorded_config
-from search.projections import mlflow_projection
-from search.search_folder import read_meta
+from search.config.config_file import load_recorded_config
+from search.project.search_projections import mlflow_projection
+from search.record.search_folder import read_meta
 from trainable.errors import InputError
 from trainable.measure.confusion import class_metrics
 from trainable.record.storage import Storage

@@ -11,10 +11,10 @@ import optuna
 import pytest
 from rich.console import Console
 
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
-from search.projections import sync_search
+from aerosweep.terminal.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.project.search_projections import sync_search
+from search.run.launch import run_search
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.trial_data import open_trial_data
 from trainable.device import Share, choose_compute

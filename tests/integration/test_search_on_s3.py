@@ -8,10 +8,10 @@ import mlflow
 import pytest
 from rich.console import Console
 
-from search.config import SearchConfig
-from search.launch import run_search
-from search.lease import Lease
-from search.progress import PlainView
+from aerosweep.terminal.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.record.lease import Lease
+from search.run.launch import run_search
 from trainable.errors import InputError
 from trainable.network.trained_model import load_trained_model
 from trainable.record.storage import Storage

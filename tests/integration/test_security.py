@@ -24,11 +24,11 @@ from aerosweep.cli import app
 from aerosweep.closing import dashboard_command
 from analysis.mlflow_reader import read_search
 from analysis.report.attached import attach_report
-from search.config import SearchConfig
-from search.projection import BackgroundProjection
-from search.projections import mlflow_projection
-from search.search_folder import read_meta, write_search
-from search.tracking_uri import ui_command
+from search.config.search_config import SearchConfig
+from search.project.background_projection import BackgroundProjection
+from search.project.search_projections import mlflow_projection
+from search.project.tracking_uri import ui_command
+from search.record.search_folder import read_meta, write_search
 from trainable.data.data_identity import DataIdentity
 from trainable.record.mlflow_client import connect
 from trainable.record.record_types import EpochRecord, TrialCard
@@ -174,7 +174,7 @@ def test_the_servers_whose_commands_we_print_listen_on_loopback_by_themselves(tm
 
 
 LISTENERS = """
-from search.ray_session import ray_session
+from search.run.ray_session import ray_session
 
 with ray_session(None):
     import psutil  # Ray's own copy

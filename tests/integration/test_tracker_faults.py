@@ -22,12 +22,13 @@ from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
 
-from search import confirm, projections
-from search.config import SearchConfig
-from search.launch import run_search
-from search.progress import PlainView
-from search.projections import Projections, sync_search
-from search.search_folder import write_search
+from aerosweep.terminal.progress import PlainView
+from search.config.search_config import SearchConfig
+from search.project import search_projections as projections
+from search.project.search_projections import Projections, sync_search
+from search.record.search_folder import write_search
+from search.run import confirm
+from search.run.launch import run_search
 from trainable.data.data_identity import DataIdentity
 from trainable.ray_trainable import SEARCH_FOLDER, TRIAL_ID, SegmentationTrainable
 from trainable.record.record_types import EpochRecord, TrialCard, now_ms, trial_name

@@ -25,10 +25,10 @@ from mlflow.exceptions import MlflowException
 from ports import free_port
 
 from analysis.mlflow_reader import read_search
-from search.config import SearchConfig
-from search.mlflow_tracker import Tracker
-from search.projections import sync_search
-from search.search_folder import write_search
+from search.config.search_config import SearchConfig
+from search.project.mlflow_tracker import Tracker
+from search.project.search_projections import sync_search
+from search.record.search_folder import write_search
 from trainable.data.data_identity import DataIdentity
 from trainable.record.metric_names import OBJECTIVE
 from trainable.record.mlflow_client import connect

@@ -7,11 +7,11 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from search.config import SearchConfig
-from search.config_file import load_search_config
-from search.config_yaml import dump_yaml
-from search.sampler import suggest_point
-from search.search_program import trial_config
+from search.config.config_file import load_search_config
+from search.config.config_yaml import dump_yaml
+from search.config.search_config import SearchConfig
+from search.decide.sampler import suggest_point
+from search.decide.search_plan import trial_config
 from trainable.trial_config import TrialConfig
 
 untimed = settings(deadline=None)

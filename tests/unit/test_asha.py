@@ -5,7 +5,7 @@ import random
 import pytest
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from search.asha import Rungs
+from search.decide.rungs import Rungs
 from trainable.record.record_types import EpochRecord
 
 

@@ -32,9 +32,9 @@ def _nothing_starts(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the search was started")
 
-    launch = types.ModuleType("search.launch")
+    launch = types.ModuleType("search.run.launch")
     launch.run_search = refuse
-    monkeypatch.setitem(sys.modules, "search.launch", launch)
+    monkeypatch.setitem(sys.modules, "search.run.launch", launch)
 
 
 def at(line, column):

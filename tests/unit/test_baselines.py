@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.baselines import baseline_points
-from search.space_parsing import parse_space
+from search.space.baselines import baseline_points
+from search.space.space_parsing import parse_space
 from trainable.errors import InputError
 
 LOSSES = ["cross_entropy", "focal", "dice", "iou", "tversky"]

@@ -126,17 +126,14 @@ def test_a_loop_that_is_left_leaves_no_thread_and_draws_no_more():
     assert drawn == [0, 1]
 
 
-def test_counts_the_seconds_that_the_loop_waited():
-    def draw(step, each):
-        if step == 0:
-            time.sleep(0.1)
-        return number(step)
-
-    with BatchFeed(draw, 3, threads=2) as feed:
+def test_counts_the_seconds_that_the_loop_waited(monkeypatch):
+    clock = iter([10.0, 10.5, 20.0, 20.25, 30.0, 30.125])  # before and after each of three waits
+    monkeypatch.setattr("trainable.batches.batch_feed.time.perf_counter", lambda: next(clock))
+    with BatchFeed(lambda step, each: number(step), 3, threads=2) as feed:
         assert feed.waited == 0
         for _ in feed:
             pass
-    assert feed.waited >= 0.1
+    assert feed.waited == 0.875
 
 
 def test_without_a_thread_a_batch_is_drawn_when_it_is_wanted_and_drawing_is_waiting():

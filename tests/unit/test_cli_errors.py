@@ -27,15 +27,15 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def _nothing_starts(monkeypatch):
     """A launch would be a test that failed: the mistake was not seen."""
-    launch = types.ModuleType("search.launch")
+    launch = types.ModuleType("search.run.launch")
 
     def refuse(*args, **kwargs):
         raise AssertionError("the search was started")
 
-    projections = types.ModuleType("search.projections")
+    projections = types.ModuleType("search.project.search_projections")
     launch.run_search = projections.sync_search = refuse
-    monkeypatch.setitem(sys.modules, "search.launch", launch)
-    monkeypatch.setitem(sys.modules, "search.projections", projections)
+    monkeypatch.setitem(sys.modules, "search.run.launch", launch)
+    monkeypatch.setitem(sys.modules, "search.project.search_projections", projections)
 
 
 def run(*arguments):
@@ -325,7 +325,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["search.launch"], "run_search", interrupted)
+    monkeypatch.setattr(sys.modules["search.run.launch"], "run_search", interrupted)
     result = run("search", "search.yaml")
     assert result.exit_code == 130
     assert result.stderr == "interrupted\n"
@@ -337,7 +337,7 @@ def test_a_mistake_that_only_the_launch_can_see_ends_the_same_way(monkeypatch):
     def refuse(*args, **kwargs):
         raise InputError("dataset.root must be a folder", "nowhere", "Mend the path")
 
-    monkeypatch.setattr(sys.modules["search.launch"], "run_search", refuse)
+    monkeypatch.setattr(sys.modules["search.run.launch"], "run_search", refuse)
     result = run("search", "search.yaml")
     assert result.exit_code == 2
     assert result.stderr == "error: dataset.root must be a folder; got nowhere. Mend the path.\n"

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from aerosweep.cli import app
 from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
-from aerosweep.image_progress import ImageProgress
-from search.config import SearchConfig
+from aerosweep.terminal.image_progress import ImageProgress
+from search.config.search_config import SearchConfig
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 
@@ -28,7 +28,7 @@ def environment_on_path(monkeypatch):
 
 @dataclass
 class Outcome:
-    """What `search.launch.SearchOutcome` is."""
+    """What `search.run.launch.SearchOutcome` is."""
 
     trials: list = field(default_factory=list)
     folder: str = "/runs/small"
@@ -121,13 +121,13 @@ def test_the_resume_command_is_the_same_command_line():
 
 @pytest.fixture
 def launch(monkeypatch, tmp_path):
-    """Stands in for search.launch; `outcome` is what the next search returns, `calls` what it was asked."""
+    """Stands in for search.run.launch; `outcome` is what the next search returns, `calls` what it was asked."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "search.yaml").write_text(
         "name: small\ndataset: {layout: synthetic}\nspace: {loss: {name: [dice, iou]}}\n"
     )
-    module = types.ModuleType("search.launch")
+    module = types.ModuleType("search.run.launch")
     module.outcome, module.calls = Outcome([trial(0)]), []
 
     def run_search(config, **options):
@@ -137,10 +137,10 @@ def launch(monkeypatch, tmp_path):
         return module.outcome
 
     module.run_search = run_search
-    monkeypatch.setitem(sys.modules, "search.launch", module)
-    projections = types.ModuleType("search.projections")
+    monkeypatch.setitem(sys.modules, "search.run.launch", module)
+    projections = types.ModuleType("search.project.search_projections")
     projections.sync_search = lambda config, say: f"{config.name}: nothing was missing"
-    monkeypatch.setitem(sys.modules, "search.projections", projections)
+    monkeypatch.setitem(sys.modules, "search.project.search_projections", projections)
     return module
 
 

@@ -11,10 +11,10 @@ import yaml
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
-from search.cluster_job import STOPPED, ClusterJobs, UnreachableError, _GrowingText, dashboard_address, exit_code
-from search.config_file import load_search_config
-from search.head_tunnel import HeadTunnel, TunnelError, dashboard_port, read_cluster, ssh_options
-from search.job_folder import load_for_cluster, own_modules, write_job_folder
+from search.config.config_file import load_search_config
+from search.jobs.cluster_job import STOPPED, ClusterJobs, UnreachableError, _GrowingText, dashboard_address, exit_code
+from search.jobs.head_tunnel import HeadTunnel, TunnelError, dashboard_port, read_cluster, ssh_options
+from search.jobs.job_folder import load_for_cluster, own_modules, write_job_folder
 from trainable.errors import InputError
 
 SEARCH = {

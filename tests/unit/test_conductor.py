@@ -2,9 +2,9 @@
 
 import pytest
 
-from search.conductor import Conductor
-from search.config import SearchConfig
-from search.search_program import SearchProgram
+from search.config.search_config import SearchConfig
+from search.decide.conductor import Conductor
+from search.decide.search_plan import SearchProgram
 from trainable.errors import InputError
 from trainable.record.record_types import EpochRecord
 from trainable.record.storage import Storage

@@ -7,13 +7,19 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from search.config import SearchConfig
-from search.config_check import config_keys
-from search.config_file import config_warnings, inlined, load_recorded_config, load_search_config, load_train_config
-from search.config_yaml import dump_yaml
-from search.data_source import describe_source, load_data_source, source_of_file
-from search.space import Choice, Fixed, Range
-from search.train_config import TrainConfig
+from search.config.config_check import config_keys
+from search.config.config_file import (
+    config_warnings,
+    inlined,
+    load_recorded_config,
+    load_search_config,
+    load_train_config,
+)
+from search.config.config_yaml import dump_yaml
+from search.config.data_source import describe_source, load_data_source, source_of_file
+from search.config.search_config import SearchConfig
+from search.config.train_config import TrainConfig
+from search.space.space import Choice, Fixed, Range
 from trainable.config.loss_registry import LOSS_DEFAULTS
 from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 from trainable.data.files.cache_dir import default_cache_dir
@@ -421,9 +427,8 @@ def test_the_config_reads_without_optuna_and_torch():
     import subprocess
     import sys
 
-    code = (
-        "import sys, search.config_file; print([m for m in ('optuna', 'torch', 'ray', 'mlflow') if m in sys.modules])"
-    )
+    heavy = "[m for m in ('optuna', 'torch', 'ray', 'mlflow') if m in sys.modules]"
+    code = f"import sys, search.config.config_file; print({heavy})"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from search.config import ConfirmConfig, SearchConfig
-from search.confirm import plan_lines
-from search.confirm_program import ConfirmProgram, candidates, chosen_ids
+from search.config.search_config import ConfirmConfig, SearchConfig
+from search.decide.confirm_plan import ConfirmProgram, candidates, chosen_ids
+from search.run.confirm import plan_lines
 from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot, trial_name
 from trainable.trial_config import TrialConfig
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from aerosweep.confirmation_view import (
+from aerosweep.terminal.confirmation_view import (
     claims_csv,
     claims_table,
     closing_notes,
@@ -24,7 +24,7 @@ from analysis.confirmation import (
     metric_names,
     moved_only_the_operating_point,
 )
-from search.confirm_program import Candidate
+from search.decide.confirm_plan import Candidate
 from trainable.errors import InputError
 from trainable.measure.val_counts import HeldOutCounts
 from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot

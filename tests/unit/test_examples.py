@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from search.baselines import baseline_points
-from search.config_file import config_warnings, load_search_config
-from search.sampler import suggest_point
-from search.search_program import trial_config
-from search.space import Fixed
+from search.config.config_file import config_warnings, load_search_config
+from search.decide.sampler import suggest_point
+from search.decide.search_plan import trial_config
+from search.space.baselines import baseline_points
+from search.space.space import Fixed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODELS = {"unet", "deeplabv3", "deeplabv3plus"}

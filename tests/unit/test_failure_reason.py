@@ -1,6 +1,6 @@
 """One line out of Tune's account of a failure."""
 
-from search.tune_adaptors import failure_reason
+from search.run.tune_adaptors import failure_reason
 
 RAISED = """Failure # 1 (occurred at 2026-11-22_13-50-00)
 ray::Trainable.train() (pid=1)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from search.config import ConfirmConfig
-from search.confirm_program import chosen_ids
-from search.projection import BackgroundProjection
-from search.retention import Retention
-from search.sampler import Observation, Sampler, suggest_point
-from search.space_parsing import parse_space
+from search.config.search_config import ConfirmConfig
+from search.decide.confirm_plan import chosen_ids
+from search.decide.sampler import Observation, Sampler, suggest_point
+from search.project.background_projection import BackgroundProjection
+from search.project.retention import Retention
+from search.space.space_parsing import parse_space
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 from trainable.record.storage import Storage
 

@@ -76,7 +76,7 @@ def test_the_options_of_the_design_are_there():
 
 
 def test_the_example_of_train_is_a_valid_config():
-    from search.config_file import load_train_config
+    from search.config.config_file import load_train_config
 
     text = help_of("train")
     example = shlex.split(" ".join(re.search(r"Example: aerosweep (.*)", text, re.DOTALL)[1].split()))

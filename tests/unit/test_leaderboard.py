@@ -5,7 +5,8 @@ import io
 
 from rich.console import Console
 
-from search.leaderboard import leaderboard, leaderboard_table, minutes_trained, write_csv
+from aerosweep.terminal.leaderboard_table import leaderboard_table
+from search.project.leaderboard import leaderboard, minutes_trained, write_csv
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 MINUTE = 60_000

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from search.lease import Lease, current_holder
+from search.record.lease import Lease, current_holder
 from trainable.errors import InputError, SearchFaultError
 from trainable.record.storage import Storage
 
@@ -73,7 +73,7 @@ def test_a_living_process_of_this_host_that_has_been_silent_is_forgotten(folder)
 
 def test_of_two_drivers_that_come_at_once_one_is_refused(folder, monkeypatch):
     """Neither sees the other when it looks."""
-    monkeypatch.setattr("search.lease.current_holder", lambda folder: None)
+    monkeypatch.setattr("search.record.lease.current_holder", lambda folder: None)
     monkeypatch.setattr(Storage, "delete", lambda *_: None)
     with Lease(folder), pytest.raises(InputError, match="one driver at a time"):
         Lease(folder).__enter__()

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from aerosweep.loss_comparison import effort_by_loss, loss_table
+from aerosweep.terminal.loss_comparison import effort_by_loss, loss_table
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 
 HOUR_MS = 3_600_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.lost_machines import LostMachines
+from search.run.lost_machines import LostMachines
 from trainable.record.record_types import FailureRecord
 
 NODE_DIED = """The actor died unexpectedly before finishing this task.

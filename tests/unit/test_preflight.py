@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from search import preflight
-from search.config import SearchConfig, SpaceConfig
-from search.preflight import check_data, check_machine, check_names, check_objective, check_search, model_configs
-from search.space_parsing import parse_space
+from search.config.search_config import SearchConfig, SpaceConfig
+from search.run import preflight
+from search.run.preflight import check_data, check_machine, check_names, check_objective, check_search, model_configs
+from search.space.space_parsing import parse_space
 from trainable.config.sections import RuntimeConfig
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.trial_data import open_trial_data

@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from search.progress import (
+from aerosweep.terminal.progress import (
     LiveView,
     PlainView,
-    SearchState,
     best_text,
     best_trial,
     counts_text,
@@ -24,7 +23,8 @@ from search.progress import (
     seconds_left,
     time_text,
 )
-from search.trial_line import ended_line
+from aerosweep.terminal.trial_line import ended_line
+from search.run.search_state import SearchState
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
 
 

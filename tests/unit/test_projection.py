@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from search.projection import BackgroundProjection, UnreachableError, reason, within
+from search.project.background_projection import BackgroundProjection, UnreachableError, reason, within
 from trainable.errors import InputError
 from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, trial_name
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from search.ranking import measured_values, non_dominated, objective_values, pareto_front, ranked
+from search.decide.ranking import measured_values, non_dominated, objective_values, pareto_front, ranked
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 
 TWO = ("miou", "thing_miss_rate")

@@ -19,7 +19,7 @@ SMALL = "timm-mobilenetv3_small_100"
 @pytest.fixture
 def launched(synthetic_config, synthetic_cache_dir, monkeypatch, refused):
     """Runs a search that a launch must refuse, with overrides; it ends as a test that failed where anything starts."""
-    import search.launch
+    import search.run.launch
 
     def refuse(*args, **kwargs):
         raise AssertionError("the search was started")

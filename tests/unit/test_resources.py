@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.config import ResourcesConfig
-from search.resources import Machine, allot
+from search.config.search_config import ResourcesConfig
+from search.run.resources import Machine, allot
 from trainable.device import Share
 from trainable.errors import InputError
 

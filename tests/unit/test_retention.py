@@ -2,9 +2,9 @@
 
 import pytest
 
-from search.config import ConfirmConfig
-from search.confirm_program import chosen_ids
-from search.retention import Retention
+from search.config.search_config import ConfirmConfig
+from search.decide.confirm_plan import chosen_ids
+from search.project.retention import Retention
 from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
 from trainable.record.storage import Storage
 from trainable.record.trial_record import (

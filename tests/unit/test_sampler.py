@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.sampler import (
+from search.decide.sampler import (
     MAX_OBSERVATIONS,
     Observation,
     _limited,
@@ -15,8 +15,8 @@ from search.sampler import (
     suggest_point,
     worst_values,
 )
-from search.space import suggest
-from search.space_parsing import parse_space
+from search.space.space import suggest
+from search.space.space_parsing import parse_space
 from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot
 
 SPACE = parse_space(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.config import SearchConfig
-from search.search_folder import read_meta, require_startable, write_search
+from search.config.search_config import SearchConfig
+from search.record.search_folder import read_meta, require_startable, write_search
 from trainable.data.data_identity import DataChangedError, DataIdentity, SampleIdentity
 from trainable.errors import InputError
 from trainable.record.storage import Storage

@@ -20,18 +20,18 @@ from typer.testing import CliRunner
 from aerosweep.cli import app
 from aerosweep.closing import resume_command
 from aerosweep.confirm_commands import printer, read_confirmation
+from aerosweep.terminal.progress import LiveView, PlainView
 from analysis.recorded_search import RecordedTrial
 from analysis.report.document import Document, Section
 from analysis.report.files import write_report
 from analysis.report.written_files import WrittenFiles
-from search.config import SearchConfig, TrackingConfig
-from search.config_file import load_recorded_config, load_search_config
-from search.lease import Lease, current_holder
-from search.optuna_journal import JOURNAL_FILE, OptunaJournal
-from search.progress import LiveView, PlainView
-from search.projections import write_leaderboard
-from search.search_folder import read_meta, write_search
-from search.tracking_uri import tracking_uri, ui_command
+from search.config.config_file import load_recorded_config, load_search_config
+from search.config.search_config import SearchConfig, TrackingConfig
+from search.project.optuna_journal import JOURNAL_FILE, OptunaJournal
+from search.project.search_projections import write_leaderboard
+from search.project.tracking_uri import tracking_uri, ui_command
+from search.record.lease import Lease, current_holder
+from search.record.search_folder import read_meta, write_search
 from trainable.config.sections import ModelConfig
 from trainable.data.data_identity import DataIdentity
 from trainable.data.dataset_config import DatasetConfig

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from search.cluster import Cluster, grown_machines
-from search.resources import Allotment, Machine
-from search.slots import Slots
+from search.run.capacity import Slots
+from search.run.cluster import Cluster, grown_machines
+from search.run.resources import Allotment, Machine
 from trainable.device import Share
 
 

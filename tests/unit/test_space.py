@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from search.space import Choice, Fixed, Range, nested, suggest
-from search.space_parsing import parse_space
+from search.space.space import Choice, Fixed, Range, nested, suggest
+from search.space.space_parsing import parse_space
 from trainable.errors import InputError
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from search.stop import StopFlag
+from search.run.stop_flag import StopFlag
 
 
 def test_without_a_budget_or_a_signal_there_is_no_reason():

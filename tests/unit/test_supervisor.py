@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from aerosweep.user_errors import without_traceback
-from search.lease import Lease, SearchTakenError
-from search.supervisor import Patience, Supervisor
+from search.jobs.supervisor import Patience, Supervisor
+from search.record.lease import Lease, SearchTakenError
 from trainable.errors import SearchFaultError
 from trainable.record.storage import Storage
 
@@ -52,7 +52,7 @@ exec(PLAN[min(launch, len(PLAN) - 1)])
 
 SUPERVISE = """
 import sys
-from search.supervisor import Patience, Supervisor
+from search.jobs.supervisor import Patience, Supervisor
 from trainable.record.storage import Storage
 sys.addaudithook(lambda event, arguments: event == "subprocess.Popen" and print("launched", flush=True))
 driver, folder, patience = sys.argv[1:]
@@ -230,7 +230,7 @@ def test_a_stop_between_two_launches_is_the_end(start):
 
 
 STOPPING_DRIVER = """
-from search.stop import StopFlag
+from search.run.stop_flag import StopFlag
 flag = StopFlag(None)
 with flag.caught_signals():
     (HERE / 'ready').write_text(str(os.getpid()))
@@ -254,7 +254,7 @@ def test_a_stop_that_reaches_the_driver_twice_is_one(tmp_path, start):
 
 
 def test_a_driver_ends_with_its_supervisor(tmp_path, start):
-    orphan = "from search.supervisor import end_with_supervisor; end_with_supervisor()\n"
+    orphan = "from search.jobs.supervisor import end_with_supervisor; end_with_supervisor()\n"
     orphan += "(HERE / 'ready').write_text(str(os.getpid())); time.sleep(60)"
     process = start(orphan)
     driver = int(wait_for(tmp_path / "ready"))
@@ -304,7 +304,7 @@ def test_an_error_of_ours_is_no_search_in_which_nothing_worked():
 
 def test_a_supervisor_is_light():
     code = (
-        "import sys, search.supervisor; from search.config.config_file import load_search_config\n"
+        "import sys, search.jobs.supervisor; from search.config.search_config.config_file import load_search_config\n"
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,8 +14,8 @@ from ports import free_port
 from typer.testing import CliRunner
 
 from aerosweep import server_command
-from search.server_folder import ServerFolder
-from search.server_settings import DATABASE, server_settings
+from search.jobs.server_folder import ServerFolder
+from search.jobs.server_settings import DATABASE, server_settings
 from trainable.errors import InputError
 
 cli = typer.Typer()

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from search.lost_machines import LostMachines
-from search.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
+from search.run.lost_machines import LostMachines
+from search.run.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
 from trainable import ray_trainable as keys
 from trainable.errors import SearchFaultError
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from search.config import SearchConfig
-from search.preflight import check_search, model_configs, user_losses
-from search.space_parsing import parse_space
+from search.config.search_config import SearchConfig
+from search.run.preflight import check_search, model_configs, user_losses
+from search.space.space_parsing import parse_space
 from trainable.config.loss_config import LossConfig
 from trainable.config.sections import ModelConfig
 from trainable.config.user_class import accepted, construct, load_class

@@ -1,1 +1,1 @@
-"""Files and folders of image sets: chosen by pattern, decoded, and copied from elsewhere."""
+"""Files and folders of image sets: pictures and masks decoded, folders elsewhere copied, space asked for."""

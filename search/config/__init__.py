@@ -1,0 +1,1 @@
+"""The user's YAML and `--set`, read and checked before anything starts."""

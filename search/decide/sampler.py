@@ -1,0 +1,297 @@
+"""Optuna's TPE as a pure function: from what is known so far to the next point.
+
+A study is built anew for each suggestion. It costs milliseconds, and it leaves no state that could differ from the
+record: after a crash, an extension or a move to another machine the sampler knows what it would have known.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.decide.ranking import measured_values, non_dominated
+from search.space.space import Space, Value, suggest
+from trainable.config.objectives import is_minimised
+from trainable.record.record_types import TrialSnapshot
+
+MAX_OBSERVATIONS: Final = 300
+"""TPE's cost grows with its observations, and with 1,000 its suggestions were worse, not better: its good group has 25
+trials at the most, however many the others are (measured: benchmarks/observation_limit.py)."""
+
+_BEST_KEPT: Final = 100
+"""Beyond the limit the best stay, TPE's good group is drawn from them, and the latest fill the rest."""
+
+_STATES: Final = {
+    "completed": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "unfinished": TrialState.RUNNING,
+}
+
+_STATES_OF_SEVERAL: Final = _STATES | {"pruned": TrialState.COMPLETE}
+"""With several objectives Optuna has no pruning: its TPE raises where a pruned trial has intermediate values, since it
+could not order them. A stopped trial is told with what it had reached when it was stopped."""
+
+_WORST_SHARE: Final = 1.0
+_WORST_COUNT: Final = 1e3
+"""False alarms an image, where no trial has been measured yet."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the sampler knows of a trial.
+
+    Attributes:
+        params: The searched values by flat key.
+        state: completed, pruned, diverged, failed or unfinished.
+        values: Running best of the first objective after each epoch.
+        finals: Every objective at the best epoch, None for what was not measured; empty before the first epoch.
+        trial_id: Its id, where it has one.
+    """
+
+    params: dict[str, Value]
+    state: str
+    values: tuple[float, ...]
+    finals: tuple[float | None, ...] = ()
+    trial_id: str = ""
+
+    @cached_property
+    def best(self) -> float:
+        """The highest of `values`; 0 before the first epoch."""
+        return max(self.values, default=0.0)
+
+    @staticmethod
+    def of(trial: TrialSnapshot, objectives: Sequence[str] = ("miou",)) -> "Observation":
+        """The observation that a trial's record amounts to.
+
+        Args:
+            trial: As it stands.
+            objectives: Of the search.
+        """
+        values = tuple(epoch.objective for epoch in trial.epochs)
+        finals = measured_values(trial, objectives) if trial.epochs else ()
+        return Observation(trial.card.params, trial.state, values, finals, trial.card.trial_id)
+
+
+class Sampler:
+    """Suggests the points of a search; what Optuna is told of a trial that has ended is made once, and kept.
+
+    Args:
+        space: What is searched.
+        seed: Of the search.
+        objectives: Of the search; of several, TPE's good group are the best trade-offs.
+    """
+
+    def __init__(self, space: Space, seed: int, objectives: Sequence[str] = ("miou",)) -> None:
+        self._space = space
+        self._seed = seed
+        self._objectives = objectives
+        self._observed: dict[str, Observation] = {}
+        self._told: dict[str, _ToldTrial] = {}
+        self._worst: tuple[float, ...] = ()
+
+    def next_point(self, trials: Iterable[TrialSnapshot]) -> dict[str, Value]:
+        """The next point to try.
+
+        Args:
+            trials: All so far, in the order of their suggestion; a trial that has ended does not change any more.
+
+        Returns:
+            All values that exist at the point, by flat key, the fixed ones included.
+        """
+        observations = [self._observation(trial) for trial in trials]
+        return self.point(observations, len(observations))
+
+    def point(self, observations: Sequence[Observation], number: int) -> dict[str, Value]:
+        """The same from observations, for the suggestion `number`."""
+        storage = InMemoryStorage()
+        sampler = _sampler(self._seed, number)
+        study = optuna.create_study(storage=storage, directions=directions(self._objectives), sampler=sampler)
+        study_id = storage.get_study_id_from_name(study.study_name)
+        for told in self._all_told(observations):
+            storage.create_new_trial(study_id, told)  # not `study.add_trials`, which checks each again
+        return suggest(study.ask(), self._space)
+
+    def _observation(self, trial: TrialSnapshot) -> Observation:
+        trial_id = trial.card.trial_id
+        observation = self._observed.get(trial_id)
+        if observation is None:
+            observation = Observation.of(trial, self._objectives)
+            if trial.end is not None:
+                self._observed[trial_id] = observation
+        return observation
+
+    def _all_told(self, observations: Sequence[Observation]) -> list[FrozenTrial]:
+        if len(self._objectives) == 1:
+            return self._kept_told(_limited(observations), lambda each: frozen_trial(self._space, each))
+        worst = worst_values(observations, self._objectives)
+        if worst != self._worst:
+            self._worst = worst
+            self._told = {}
+        kept = _limited_by_front(observations, self._objectives, worst)
+        return self._kept_told(kept, lambda each: frozen_trial_of_several(self._space, each, worst))
+
+    def _kept_told(
+        self, observations: Sequence[Observation], make: Callable[[Observation], FrozenTrial]
+    ) -> list[FrozenTrial]:
+        all_told: list[FrozenTrial] = []
+        kept: dict[str, _ToldTrial] = {}
+        for observation in observations:
+            told = self._told.get(observation.trial_id) or _ToldTrial.of(make(observation))
+            all_told.append(told)
+            if observation.trial_id and observation.state != "unfinished":
+                kept[observation.trial_id] = told
+        self._told = kept
+        return all_told
+
+
+class _ToldTrial(FrozenTrial):
+    """Optuna's own record of a trial that many studies share: a study copies what it is told, here not in depth."""
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "_ToldTrial":
+        shared = cls.__new__(cls)
+        vars(shared).update(vars(trial))
+        return shared
+
+    def __deepcopy__(self, memo: object) -> "_ToldTrial":
+        return copy.copy(self)
+
+
+def suggest_point(
+    space: Space,
+    observations: Sequence[Observation],
+    seed: int,
+    number: int,
+    objectives: Sequence[str] = ("miou",),
+) -> dict[str, Value]:
+    """The next point to try.
+
+    Args:
+        space: What is searched.
+        observations: All trials so far; unfinished ones keep the sampler away from their place (constant liar).
+        seed: Of the search.
+        number: The suggestion's number: each has random numbers of its own, whatever launch it falls into.
+        objectives: Of the search; of several, TPE's good group are the best trade-offs.
+
+    Returns:
+        All values that exist at the point, by flat key, the fixed ones included.
+    """
+    return Sampler(space, seed, objectives).point(observations, number)
+
+
+def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
+    """The objectives as Optuna's directions."""
+    return ["minimize" if is_minimised(name) else "maximize" for name in objectives]
+
+
+def frozen_trial(space: Space, observation: Observation) -> FrozenTrial:
+    """An observation of one objective as Optuna's own record of a trial."""
+    state = _STATES[observation.state]
+    if state == TrialState.PRUNED and not observation.values:
+        state = TrialState.FAIL
+    values = [_final_value(observation)] if state == TrialState.COMPLETE else None
+    return _create_trial(space, observation, state, values, dict(enumerate(observation.values, start=1)))
+
+
+def frozen_trial_of_several(space: Space, observation: Observation, worst: Sequence[float]) -> FrozenTrial:
+    """An observation of several objectives as Optuna's own record of a trial.
+
+    Args:
+        space: What is searched.
+        observation: Of a trial.
+        worst: What a trial that diverged is told with, and an objective that was not measured.
+    """
+    state = _STATES_OF_SEVERAL[observation.state]
+    if observation.state == "pruned" and not observation.finals:
+        state = TrialState.FAIL
+    values = _final_values(observation, worst) if state == TrialState.COMPLETE else None
+    return _create_trial(space, observation, state, values, {})
+
+
+def _create_trial(
+    space: Space,
+    observation: Observation,
+    state: TrialState,
+    values: list[float] | None,
+    intermediate_values: dict[int, float],
+) -> FrozenTrial:
+    fixed = optuna.trial.FixedTrial(dict(observation.params))
+    suggest(fixed, space)
+    return create_trial(
+        state=state,
+        values=values,
+        params=fixed.params,
+        distributions=fixed.distributions,
+        intermediate_values=intermediate_values,
+    )
+
+
+def _final_value(observation: Observation) -> float:
+    return observation.values[-1] if observation.state == "completed" else 0.0
+
+
+def _final_values(observation: Observation, worst: Sequence[float]) -> list[float]:
+    if observation.state == "diverged" or not observation.finals:
+        return list(worst)
+    return [bad if value is None else value for value, bad in zip(observation.finals, worst, strict=True)]
+
+
+def worst_values(observations: Sequence[Observation], objectives: Sequence[str]) -> tuple[float, ...]:
+    """For each objective a value that cannot look good.
+
+    0 for what grows, 1 for the share of objects that are missed. Counts of false alarms have no upper end: the worst
+    that has been seen, because a number far beyond would make all that was seen look alike to TPE's hypervolume.
+    """
+    return tuple(_worst(place, name, observations) for place, name in enumerate(objectives))
+
+
+def _worst(place: int, name: str, observations: Sequence[Observation]) -> float:
+    if not is_minimised(name):
+        return 0.0
+    if "miss_rate" in name.partition("/")[0]:
+        return _WORST_SHARE
+    seen = [value for each in observations if each.finals and (value := each.finals[place]) is not None]
+    return max(seen, default=_WORST_COUNT)
+
+
+def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
+    with warnings.catch_warnings():
+        # group, multivariate and constant_liar are marked experimental; they have kept their meaning since Optuna 2.8.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=(seed * 1_000_003 + number) % 2**32, multivariate=True, group=True, constant_liar=True
+        )
+
+
+def _limited(observations: Sequence[Observation]) -> Sequence[Observation]:
+    if len(observations) <= MAX_OBSERVATIONS:
+        return observations
+    ranked = sorted(range(len(observations)), key=lambda place: observations[place].best)
+    return _best_and_latest(observations, ranked)
+
+
+def _limited_by_front(
+    observations: Sequence[Observation], objectives: Sequence[str], worst: Sequence[float]
+) -> Sequence[Observation]:
+    """The same for several objectives, where the front counts as the best, then the first objective."""
+    if len(observations) <= MAX_OBSERVATIONS:
+        return observations
+    values = [_final_values(observation, worst) for observation in observations]
+    front = non_dominated(values, objectives)
+    ranked = sorted(range(len(values)), key=lambda place: (front[place], values[place][0]))
+    return _best_and_latest(observations, ranked)
+
+
+def _best_and_latest(observations: Sequence[Observation], ranked: Sequence[int]) -> Sequence[Observation]:
+    """The best by `ranked` (places, the best last) and the latest of the others, in their order."""
+    best = set(ranked[-_BEST_KEPT:])
+    latest = [place for place in range(len(observations)) if place not in best][-(MAX_OBSERVATIONS - len(best)) :]
+    return [observations[place] for place in sorted([*best, *latest])]

@@ -1,0 +1,263 @@
+"""What can be known to fail is found before a process is started or a folder is written."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import Final
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from search.config.search_config import SearchConfig
+from search.decide.sampler import suggest_point
+from search.decide.search_plan import trial_config
+from search.space.baselines import baseline_points
+from search.space.space import (
+    OPTIONS,
+    Choice,
+    Domain,
+    Fixed,
+    Space,
+    Value,
+    exists,
+    highest,
+    lowest,
+    nested,
+    values_of,
+)
+from trainable.config.config_problem import flatten, raise_all
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
+from trainable.config.user_class import is_reference, load_class
+from trainable.data.image_set import ImageSet
+from trainable.data.trial_data import TrialData
+from trainable.errors import InputError
+from trainable.losses.user_loss import check_loss
+from trainable.network.compilation import require_compiler
+from trainable.network.model import build_model, smallest_batch
+from trainable.network.model import check_names as check_model_names
+from trainable.record.metric_names import metric_safe
+from trainable.trial_config import TrialConfig
+
+OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
+"""Objectives that are made of objects; the others are made of pixels."""
+
+
+def check_machine(runtime: RuntimeConfig, address: str | None) -> None:
+    """Check that this machine can compile networks, where it is the one that trains and they are to be compiled.
+
+    In a process of its own: torch's compiler stays in the memory of a process, and so does a GPU's context.
+
+    Args:
+        runtime: Of the search.
+        address: Of the Ray cluster, whose machines check themselves; None for this machine.
+
+    Raises:
+        SearchFaultError: It cannot.
+    """
+    if runtime.compile and address is None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            process.submit(require_compiler, device).result()
+
+
+def check_search(config: SearchConfig, num_classes: int) -> None:
+    """Check the points that a search may try; `check_names` comes first.
+
+    Every network of the space is built once, which also fetches the encoders' weights; every baseline and a random
+    point are resolved; every loss of the user's own is tried on a small batch.
+
+    Raises:
+        InputError: Something would fail in every trial, or in all of one kind.
+    """
+    points = baseline_points(config.baselines, config.parsed_space)
+    points.append(suggest_point(config.parsed_space, [], config.seed, 0))
+    losses = [_resolve(config, point).loss for point in points]
+    for loss in user_losses(config.parsed_space, losses):
+        check_loss(loss, num_classes)
+    crops = crop_sizes(config.parsed_space)
+    fewest = int(lowest(_batch_sizes(config.parsed_space)))
+    for model in model_configs(config.parsed_space):
+        network = build_model(model, num_classes)
+        for crop in crops:
+            _require_fit(network, model.architecture, crop, num_classes)
+            if fewest == 1:
+                _require_batch(network, model.architecture, crop)
+
+
+def check_names(space: Space) -> None:
+    """Check what needs no image: the names of encoders, the files of weights, the classes of the user's own.
+
+    Raises:
+        InputError: All that cannot be had.
+    """
+    problems: dict[str, InputError] = {}
+    checks: list[Callable[[], object]] = [partial(check_model_names, model) for model in model_configs(space)]
+    checks += [partial(load_class, loss.name) for loss in user_losses(space)]
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            problems[str(error)] = error
+    raise_all(list(problems.values()))
+
+
+def check_data(config: SearchConfig, data: TrialData) -> None:
+    """Check a search against its images: the objectives exist, and an epoch has a batch.
+
+    Raises:
+        InputError: All that does not go together.
+    """
+    problems: list[InputError] = []
+    try:
+        check_objective(config.objectives, data)
+    except InputError as error:
+        problems += flatten(error)
+    most = int(highest(_batch_sizes(config.parsed_space)))
+    crops = int(lowest(config.parsed_space.domains.get("data.crops_per_image", Fixed(DataConfig().crops_per_image))))
+    images = len(data.splits.train)
+    if most > images * crops:
+        rule = f"data.batch_size must be at most an epoch's crops ({images} images, data.crops_per_image {crops})"
+        problems.append(InputError(rule, most, "Lower it, or raise data.crops_per_image"))
+    raise_all(problems)
+
+
+def _batch_sizes(space: Space) -> Domain:
+    return space.domains.get("data.batch_size", Fixed(DataConfig().batch_size))
+
+
+def _require_batch(network: nn.Module, architecture: str, crop: tuple[int, int]) -> None:
+    smallest = smallest_batch(network, crop)
+    if smallest > 1:
+        raise InputError(
+            f"data.batch_size must be at least {smallest} for {architecture} on crops of {crop[0]}x{crop[1]}: a "
+            "BatchNorm layer of it sees a single pixel of each, which has no variance",
+            1,
+            "Raise it, or leave this architecture out",
+        )
+
+
+def crop_sizes(space: Space) -> list[tuple[int, int]]:
+    """All crop sizes of a space, height and width."""
+    match space.domains.get("data.crop"):
+        case Choice(values):
+            texts: tuple[Value, ...] = values
+        case Fixed(value):
+            texts = (value,)
+        case _:
+            texts = (DataConfig().crop,)
+    return [DataConfig(crop=str(text)).crop_size for text in texts]
+
+
+@torch.no_grad()
+def _require_fit(network: nn.Module, architecture: str, crop: tuple[int, int], num_classes: int) -> None:
+    """Some architectures pool by fixed steps and fail on small crops, long after they were built."""
+    try:
+        logits = network.eval()(torch.zeros(1, 3, *crop))
+    except Exception as error:  # whatever the network raises
+        own = is_reference(architecture)
+        raise InputError(
+            f"data.crop must be a size that {architecture} can be trained on",
+            f"{crop[0]}x{crop[1]}: {' '.join(str(error).split())[:200].rstrip('.')}",
+            "Mend its forward, or use other crops" if own else "Use other crops, or leave this architecture out",
+        ) from error
+    expected = (1, num_classes, *crop)
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
+        raise InputError(
+            f"{architecture} must give logits (N, classes, H, W) = {expected} for an image of {crop[0]}x{crop[1]}",
+            tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__,
+            "Give it an output channel a class, and let it enlarge its output to the size of the image",
+        )
+
+
+def check_objective(objectives: Sequence[str], data: TrialData) -> None:
+    """Check that the objectives exist on dev.
+
+    Raises:
+        InputError: One would be undefined in every trial; all of them are named.
+    """
+    on_dev = np.flatnonzero(data.cache.pixel_counts[list(data.splits.dev)].sum(axis=0) > 0).tolist()
+    problems = [_objective_problem(name, data.image_set, set(on_dev)) for name in objectives]
+    raise_all([problem for problem in problems if problem])
+
+
+def _objective_problem(objective: str, image_set: ImageSet, on_dev: set[int]) -> InputError | None:
+    kind, slash, class_name = objective.partition("/")
+    if slash:
+        return _class_problem(objective, kind, class_name, image_set, on_dev)
+    if kind.startswith("thing_") and not on_dev & set(image_set.thing_labels):
+        things = [image_set.classes[label].name for label in image_set.thing_labels]
+        return InputError(
+            f"objective {objective} needs a thing class that occurs on dev",
+            f"things {', '.join(things)}, none of them on dev" if things else "an image set without things",
+            "Mark countable classes with `thing: true`, hold other scenes out for dev, or set objective=miou",
+        )
+    return None
+
+
+def _class_problem(
+    objective: str, kind: str, class_name: str, image_set: ImageSet, on_dev: set[int]
+) -> InputError | None:
+    # A metric has its class's name in the characters that are safe for all trackers.
+    labels = {metric_safe(entry.name): label for label, entry in enumerate(image_set.classes)}
+    label = labels.get(metric_safe(class_name))
+    if label is None:
+        close = difflib.get_close_matches(class_name, labels, n=1)
+        return InputError(
+            f"objective {objective} must name a class of {image_set.name}",
+            class_name,
+            (f"Did you mean {kind}/{close[0]}? " if close else "") + f"The classes are {', '.join(labels)}",
+        )
+    if label not in on_dev:
+        rule = f"objective {objective} needs a class that occurs on dev"
+        return InputError(rule, f"no pixel of {class_name} there", "Hold other scenes out for dev, or choose another")
+    if kind in OBJECT_OBJECTIVES and label not in image_set.thing_labels:
+        return InputError(
+            f"objective {objective} counts objects and needs a thing class",
+            f"{class_name}, which is stuff",
+            f"Mark it with `thing: true` if it is countable, or use recall/{class_name}",
+        )
+    return None
+
+
+def model_configs(space: Space) -> list[ModelConfig]:
+    """All networks of a space; of a range its two ends."""
+    points: list[dict[str, Value]] = [{}]
+    for key, domain in space.domains.items():
+        if key.startswith("model."):
+            points = [further for point in points for further in _extend(point, key, values_of(domain))]
+    return [ModelConfig.model_validate(nested(point).get("model", {})) for point in points]
+
+
+def _extend(point: dict[str, Value], key: str, values: tuple[Value, ...]) -> list[dict[str, Value]]:
+    """The point with each of the values, or as it is where the key does not exist."""
+    return [point | {key: value} for value in values] if exists(key, point) else [point]
+
+
+def user_losses(space: Space, resolved: Sequence[LossConfig] = ()) -> list[LossConfig]:
+    """The user's own losses: all that the space names at the two ends of their options, and those resolved."""
+    names = [str(name) for name in values_of(space.domains.get("loss.name", Fixed("")))]
+    losses = [_at_end(space, name, end) for name in names if is_reference(name) for end in (0, -1)]
+    losses += [loss for loss in resolved if is_reference(loss.name)]
+    return [loss for place, loss in enumerate(losses) if loss not in losses[:place]]
+
+
+def _at_end(space: Space, name: str, end: int) -> LossConfig:
+    """A loss with the first or the last values of all its options."""
+    point: dict[str, Value] = {"loss.name": name}
+    for key, domain in space.domains.items():
+        if key.startswith(f"loss.{OPTIONS}") and exists(key, point):
+            point[key] = values_of(domain)[end]
+    return LossConfig.model_validate(nested(point)["loss"])
+
+
+def _resolve(config: SearchConfig, point: dict[str, Value]) -> TrialConfig:
+    try:
+        return trial_config(config, point)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError("every point of the space must be a valid trial", point, message.rstrip(".")) from error
