@@ -8,7 +8,7 @@ from rich.console import Console
 from trainable.redaction import redacted
 
 if TYPE_CHECKING:
-    from analysis.confirmation import Confirmation
+    from analysis.evidence.confirmation import Confirmation
     from search.config.search_config import SearchConfig
     from search.run.confirm import ConfirmOutcome
     from search.run.search_state import SearchView
@@ -68,7 +68,7 @@ def _close(config: "SearchConfig", outcome: "ConfirmOutcome", measured: bool, co
 def read_confirmation(config: "SearchConfig") -> "Confirmation | None":
     """What the confirmation of a search says so far, or None where nothing has been measured."""
     from aerosweep.terminal.confirmation_view import confirmed_trials
-    from analysis.confirmation import judge
+    from analysis.evidence.confirmation import judge
     from search.decide.confirm_plan import FOLDER, confirmed_candidates
     from trainable.record.storage import Storage
     from trainable.record.trial_record import load_trials

@@ -83,7 +83,7 @@ def stats(
     source = _source(config, overrides, description, root)
     if csv is not None:
         _require_writable(csv)
-    from analysis.class_shares import tabulate_class_shares
+    from analysis.evidence.class_shares import tabulate_class_shares
     from trainable.data.trial_data import open_trial_data
 
     with ImageProgress("decoding", Console(stderr=True)) as on_progress:

@@ -114,7 +114,7 @@ def report_search(
         InputError: The search cannot be read, or the folder cannot be written.
     """
     from aerosweep.terminal.image_progress import ImageProgress
-    from analysis.mlflow_reader import read_search
+    from analysis.recorded.mlflow_reader import read_search
     from analysis.report.attached import attach_report
     from analysis.report.files import write_report
     from analysis.report.opened_data import open_data

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from analysis.claims import Claim, Configuration, DifferenceError, Verdict, compare
-from analysis.scene_scores import SceneCounts, scene_metric
+from analysis.evidence.claims import Claim, Configuration, DifferenceError, Verdict, compare
+from analysis.evidence.scene_scores import SceneCounts, scene_metric
 from benchmarks.result import machine
 
 SCENES: Final = (5, 8, 20, 35)

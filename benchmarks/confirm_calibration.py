@@ -32,8 +32,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.claims import Claim, Configuration, Verdict, compare
-from analysis.scene_scores import SplitCounts, scene_metric
+from analysis.evidence.claims import Claim, Configuration, Verdict, compare
+from analysis.evidence.scene_scores import SplitCounts, scene_metric
 from benchmarks.result import machine
 from trainable.data.files.cache_dir import default_cache_dir
 from trainable.data.trial_data import open_trial_data

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.mask_statistics import count_cached_masks, count_masks
+from analysis.evidence.mask_statistics import count_cached_masks, count_masks
 from benchmarks.result import Row, lower_is_better, publish
 from trainable.data.image_cache import ImageCache, open_cache
 from trainable.data.image_set import ImageSet

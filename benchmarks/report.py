@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.mlflow_reader import read_search
+from analysis.recorded.mlflow_reader import read_search
 from analysis.report.files import write_report
 from analysis.report.search_report import compose_search_report
 from benchmarks.result import Row, lower_is_better, publish

@@ -11,16 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from aerosweep.terminal.text_table import text_table
-from analysis.claims import Claim, caution_of_many
-from analysis.confirmation import (
+from analysis.evidence.claims import Claim, caution_of_many
+from analysis.evidence.confirmation import (
     SUMMARY_METRICS,
     Confirmation,
     ConfirmedRow,
     ConfirmedTrial,
     moved_only_the_operating_point,
 )
-from analysis.number_words import short, signed
-from analysis.scene_bootstrap import MeanInterval
+from analysis.evidence.scene_bootstrap import MeanInterval
+from analysis.words.number_words import short, signed
 from search.decide.confirm_plan import FOLDER, Candidate
 from search.project.csv_table import csv_bytes
 from trainable.errors import InputError

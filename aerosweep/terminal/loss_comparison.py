@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aerosweep.terminal.text_table import text_table
-from analysis.expected_best import tabulate_expected
+from analysis.evidence.expected_best import tabulate_expected
 from search.project.leaderboard import minutes_trained
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.trial_words import loss_name
@@ -21,7 +21,7 @@ def effort_by_loss(trials: Sequence[TrialSnapshot]) -> pd.DataFrame:
         trials: Of a search; those that have not ended are passed over.
 
     Returns:
-        The columns of `analysis.expected_best.tabulate_expected`, pruned (how many), hours (of all) and best.
+        The columns of `analysis.evidence.expected_best.tabulate_expected`, pruned (how many), hours (of all) and best.
     """
     ended = [trial for trial in trials if trial.end is not None]
     frame = pd.DataFrame(

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from analysis.mask_statistics import MaskStatistics, count_cached_masks, count_masks
-from analysis.number_words import sentence
-from analysis.plates.data_plates import data_plates
+from analysis.evidence.mask_statistics import MaskStatistics, count_cached_masks, count_masks
+from analysis.report.data_plates import data_plates
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.gather import gather
+from analysis.words.number_words import sentence
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_cache import Progress
 from trainable.data.image_set import ImageSet

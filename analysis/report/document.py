@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.plates.plate import Plate
-from analysis.statement import PaperTable, Statement
+from analysis.findings.report_texts import PaperTable, Statement
+from analysis.subjects.plate import Plate
 
 
 @dataclass(frozen=True)

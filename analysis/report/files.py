@@ -6,12 +6,12 @@ from typing import Final, get_args
 
 import pandas as pd
 
-from analysis.plates.plate import Plate
 from analysis.report.document import Document, MissingPlate
 from analysis.report.gather import failure
 from analysis.report.page import PageFigure, render_page
 from analysis.report.rendered import ImageFormat, check_keys, render, table_bytes, utf8
 from analysis.report.written_files import WrittenFiles
+from analysis.subjects.plate import Plate
 
 PAGE: Final = "report.html"
 

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from analysis.plates.plate import Plate, Unavailable
 from analysis.report.document import MissingPlate
+from analysis.subjects.plate import Plate, Unavailable
 
 logger = logging.getLogger(__name__)
 

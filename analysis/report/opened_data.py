@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from analysis.recorded_search import RecordedSearch
+from analysis.recorded.recorded_search import RecordedSearch
 from trainable.data.files.cache_dir import default_cache_dir
 from trainable.data.image_cache import Progress
 from trainable.data.trial_data import TrialData, open_trial_data

@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.claims import Verdict
+from analysis.evidence.claims import Verdict
 from analysis.report.document import Document, MissingPlate
 from analysis.report.raster import EmbeddedImage
 

@@ -51,7 +51,7 @@ class EmbeddedImage:
 
 
 def embedded_image(figure: Figure, photographs: bool) -> EmbeddedImage:
-    """Draw a figure for the page; within `analysis.figures.canvas.styled`.
+    """Draw a figure for the page; within `analysis.subjects.canvas.styled`.
 
     Args:
         figure: What to draw.

@@ -11,12 +11,12 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS, Palette
-from analysis.plates.plate import Plate, Unavailable
 from analysis.report.document import MissingPlate
 from analysis.report.gather import failure
 from analysis.report.raster import EmbeddedImage, embedded_image
+from analysis.subjects.canvas import styled
+from analysis.subjects.palette import CLASS_COLORS, SAFE_COLORS, Palette
+from analysis.subjects.plate import Plate, Unavailable
 
 logger = logging.getLogger(__name__)
 

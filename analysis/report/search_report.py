@@ -7,27 +7,27 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
-from analysis.compared_pair import Pair, compared_pair
-from analysis.compared_side import NothingToCompare
-from analysis.configuration_words import configuration_words
-from analysis.gain_words import metric_title
-from analysis.method import method_paragraph
-from analysis.number_words import counted
-from analysis.paper_table import paper_table
-from analysis.plates.case_plates import case_plates
-from analysis.plates.curve_plates import loss_curves_plate
-from analysis.plates.importance_plates import importance_plates
-from analysis.plates.loss_plates import loss_plates
-from analysis.plates.matrix_plates import matrix_difference_plate
-from analysis.plates.object_plates import object_plates
-from analysis.plates.plate import Plate, Unavailable
-from analysis.plates.scene_plates import scene_plates
-from analysis.plates.trial_plates import trial_plates
-from analysis.recorded_search import RecordedSearch, RecordedTrial
+from analysis.findings.compared_pair import Pair, compared_pair
+from analysis.findings.compared_side import NothingToCompare
+from analysis.findings.headline import findings
+from analysis.findings.paper_table import paper_table
+from analysis.recorded.recorded_search import RecordedSearch, RecordedTrial
 from analysis.report.data_section import data_section, missing_data_section
 from analysis.report.document import Document, Section
 from analysis.report.gather import Builder, gather
-from analysis.verdict import findings
+from analysis.report.loss_plates import loss_plates
+from analysis.report.method import method_paragraph
+from analysis.report.trial_plates import trial_plates
+from analysis.subjects.cases.plate import case_plates
+from analysis.subjects.confusion.plate import matrix_difference_plate
+from analysis.subjects.curves.plate import loss_curves_plate
+from analysis.subjects.importance.plate import importance_plates
+from analysis.subjects.misses.plate import object_plates
+from analysis.subjects.plate import Plate, Unavailable
+from analysis.subjects.scenes.plate import scene_plates
+from analysis.words.configuration_words import configuration_words
+from analysis.words.gain_words import metric_title
+from analysis.words.number_words import counted
 from trainable.data.trial_data import TrialData
 
 _STATES: Final = ("completed", "pruned", "diverged", "failed", "interrupted", "running")

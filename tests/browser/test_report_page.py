@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import Verdict
-from analysis.figures.canvas import new_figure
-from analysis.plates.plate import Plate
+from analysis.evidence.claims import Verdict
+from analysis.findings.report_texts import PaperTable, Statement
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.files import write_report
-from analysis.statement import PaperTable, Statement
+from analysis.subjects.canvas import new_figure
+from analysis.subjects.plate import Plate
 from trainable.data.image_set import LabelClass
 
 HOSTILE = "</style></script><script>window.struck = 1</script><img src='https://example.org/x' onerror='alert(1)'>"

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from aerosweep.cli import app
 from aerosweep.report_commands import report_at_the_end
-from analysis.mlflow_reader import read_search
+from analysis.recorded.mlflow_reader import read_search
 from analysis.report.attached import attach_report
 from analysis.report.document import MissingPlate
 from analysis.report.opened_data import open_data

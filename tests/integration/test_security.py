@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from aerosweep.cli import app
 from aerosweep.closing import dashboard_command
-from analysis.mlflow_reader import read_search
+from analysis.recorded.mlflow_reader import read_search
 from analysis.report.attached import attach_report
 from search.config.search_config import SearchConfig
 from search.project.background_projection import BackgroundProjection

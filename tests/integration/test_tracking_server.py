@@ -24,7 +24,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from ports import free_port
 
-from analysis.mlflow_reader import read_search
+from analysis.recorded.mlflow_reader import read_search
 from search.config.search_config import SearchConfig
 from search.project.mlflow_tracker import Tracker
 from search.project.search_projections import sync_search

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.claims import Configuration, Verdict, compare
-from analysis.expected_best import expected_at_best
-from analysis.scene_bootstrap import interval_of_mean
-from analysis.scene_scores import SplitCounts, scene_metric
+from analysis.evidence.claims import Configuration, Verdict, compare
+from analysis.evidence.expected_best import expected_at_best
+from analysis.evidence.scene_bootstrap import interval_of_mean
+from analysis.evidence.scene_scores import SplitCounts, scene_metric
 from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
 from trainable.measure.confusion import class_metrics

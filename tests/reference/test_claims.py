@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.claims import Configuration, DifferenceError, compare
-from analysis.scene_scores import SceneCounts, scene_metric
+from analysis.evidence.claims import Configuration, DifferenceError, compare
+from analysis.evidence.scene_scores import SceneCounts, scene_metric
 
 THING_MIOU = scene_metric("thing_miou", ["road", "car", "person"], [1, 2])
 PIXELS = [[900, 4000, 0], [700, 300, 80], [800, 1200, 0], [600, 50, 900], [500, 700, 30], [400, 900, 0], [300, 20, 0]]

@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from analysis.expected_best import chances_of_best, expected_at_best
+from analysis.evidence.expected_best import chances_of_best, expected_at_best
 
 OBJECTIVES = [0.31, 0.62, 0.62, 0.05, 0.44]
 VALUES = [0.9, 0.1, 0.35, 0.2, 0.05]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.mask_statistics import count_masks
+from analysis.evidence.mask_statistics import count_masks
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample
 
 CLASSES = tuple(LabelClass(name, (9 * i, 0, 0), name in "bd") for i, name in enumerate("abcd"))

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis.matrices import tabulate_confusion, tabulate_matrix_difference
-from analysis.misclassified import ALL, THINGS, tabulate_misclassified
+from analysis.subjects.confusion.table import tabulate_confusion, tabulate_matrix_difference
+from analysis.subjects.misclassified.table import ALL, THINGS, tabulate_misclassified
 from trainable.data.image_set import LabelClass
 
 CLASSES = (

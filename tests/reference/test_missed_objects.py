@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from analysis.missed_objects import CountedNetwork, tabulate_missed, wilson_interval
+from analysis.subjects.misses.table import CountedNetwork, tabulate_missed, wilson_interval
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.object_errors import SIZE_EDGES
 

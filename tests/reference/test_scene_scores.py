@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.scene_scores import SplitCounts, scene_metric
+from analysis.evidence.scene_scores import SplitCounts, scene_metric
 from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
 from trainable.measure.confusion import class_metrics
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aerosweep.cli import app
-from analysis.recorded_search import RecordedSearch, RecordedTrial
+from analysis.recorded.recorded_search import RecordedSearch, RecordedTrial
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import LabelClass
 from trainable.measure.image_counts import ImageCounts
@@ -29,7 +29,7 @@ OBJECTS = np.array([0, 6, 0, 3])
 
 
 class MadeSource:
-    """The interface of `analysis.recorded_search.RunSource` over what a test gives."""
+    """The interface of `analysis.recorded.recorded_search.RunSource` over what a test gives."""
 
     def __init__(self):
         self.histories = {}

@@ -9,13 +9,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
-from analysis.cases import Box
-from analysis.figures.canvas import WIDTH, styled
-from analysis.figures.cases import Case, Panel, color_panel, draw_cases, shown_classes
-from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
-from analysis.plates import case_trials
-from analysis.plates.case_plates import case_plates
-from analysis.plates.plate import Unavailable
+from analysis.subjects.canvas import WIDTH, styled
+from analysis.subjects.cases import trials as case_trials
+from analysis.subjects.cases.figure import Case, Panel, color_panel, draw_cases, shown_classes
+from analysis.subjects.cases.plate import case_plates
+from analysis.subjects.cases.table import Box
+from analysis.subjects.palette import CLASS_COLORS, SAFE_COLORS
+from analysis.subjects.plate import Unavailable
 from trainable.data.image_set import IGNORED, LabelClass
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.object_errors import count_objects
@@ -93,7 +93,7 @@ def counts_of(predictions, cache):
 
 
 class Network:
-    """The interface of `analysis.predictions.Predictor` over labels that a test gives."""
+    """The interface of `analysis.recorded.predictions.Predictor` over labels that a test gives."""
 
     made = ()
     changed = 0
@@ -357,7 +357,7 @@ def test_without_labelled_pixels_or_images(network, trials, data):
 
 def test_what_the_network_lacks_is_passed_on(trials, data, monkeypatch):
     """The true predictor, of a trial without weights."""
-    monkeypatch.setattr("analysis.predictions.check_same_data", lambda *_: None)
+    monkeypatch.setattr("analysis.recorded.predictions.check_same_data", lambda *_: None)
     for key in ("cases_best", "cases_found"):
         text = refused(*trials, data, key)
         assert text.startswith("Predictions cannot be drawn: the weights of t0004 must be in MLflow; got none.")

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.case_tables import describe_difference, describe_images, tabulate_cases
-from analysis.cases import (
+from analysis.subjects.cases.sentences import describe_difference, describe_images, tabulate_cases
+from analysis.subjects.cases.table import (
     Box,
     around,
     best_images,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.claims import Claim, Configuration, DifferenceError, Verdict, caution_of_many, compare
-from analysis.scene_scores import SceneCounts, scene_metric
+from analysis.evidence.claims import Claim, Configuration, DifferenceError, Verdict, caution_of_many, compare
+from analysis.evidence.scene_scores import SceneCounts, scene_metric
 from benchmarks.claims_calibration import GAIN, LAYOUTS, SCENES, SEEDS, SIZES, Cell, measure
 
 CLASSES = ["road", "car"]

@@ -3,10 +3,15 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
-from analysis.class_distribution import describe_rarity, describe_shares, shown_splits, tabulate_class_distribution
-from analysis.figures.canvas import styled
-from analysis.figures.class_distribution import draw_class_bars, draw_class_scale
-from analysis.share_words import percent, times
+from analysis.subjects.canvas import styled
+from analysis.subjects.class_distribution.figure import draw_class_bars, draw_class_scale
+from analysis.subjects.class_distribution.table import (
+    describe_rarity,
+    describe_shares,
+    shown_splits,
+    tabulate_class_distribution,
+)
+from analysis.words.share_words import percent, times
 from trainable.data.image_set import LabelClass
 from trainable.data.scene_split import SplitAssignment
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.class_shares import tabulate_class_shares
+from analysis.evidence.class_shares import tabulate_class_shares
 
 COUNTS = np.array([[6, 4, 0], [10, 0, 0], [9, 1, 0], [20, 0, 5]])
 SCENES = ["a", "a", "b", "c"]

@@ -4,9 +4,19 @@ import math
 
 import pytest
 
-from analysis.configuration_words import architecture_title, configuration_words, loss_words, other_differences
-from analysis.gain_words import alarms_words, found_words, metric_title, says_no_difference
-from analysis.number_words import counted, interval, listed, objects_of, sentence, short, shortened, signed, trimmed
+from analysis.words.configuration_words import architecture_title, configuration_words, loss_words, other_differences
+from analysis.words.gain_words import alarms_words, found_words, metric_title, says_no_difference
+from analysis.words.number_words import (
+    counted,
+    interval,
+    listed,
+    objects_of,
+    sentence,
+    short,
+    shortened,
+    signed,
+    trimmed,
+)
 
 
 @pytest.mark.parametrize(

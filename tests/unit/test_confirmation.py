@@ -16,8 +16,8 @@ from aerosweep.terminal.confirmation_view import (
     confirmed_trials,
     reasons,
 )
-from analysis.claims import Verdict
-from analysis.confirmation import (
+from analysis.evidence.claims import Verdict
+from analysis.evidence.confirmation import (
     ConfirmedTrial,
     choose_reference,
     judge,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.confirmed_search import confirmed_trials, missing_of_confirmation
+from analysis.recorded.confirmed_search import confirmed_trials, missing_of_confirmation
 from trainable.measure.val_counts import HeldOutCounts
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.curves import describe_end, describe_training, tabulate_training
-from analysis.curves_by_class import absent_classes, describe_class_iou, tabulate_class_iou
-from analysis.curves_of_losses import (
+from analysis.subjects.curves.class_table import absent_classes, describe_class_iou, tabulate_class_iou
+from analysis.subjects.curves.loss_table import (
     BEST,
     PRUNED,
     describe_loss_curves,
     losses_without_score,
     tabulate_loss_curves,
 )
+from analysis.subjects.curves.table import describe_end, describe_training, tabulate_training
 from trainable.data.image_set import LabelClass
 
 

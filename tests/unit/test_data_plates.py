@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.example_images import choose_examples, counted_classes, load_example
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
-from analysis.mask_statistics import count_masks
-from analysis.plates.data_plates import data_plates
-from analysis.plates.plate import Plate, Unavailable
+from analysis.evidence.mask_statistics import count_masks
+from analysis.report.data_plates import data_plates
+from analysis.subjects.canvas import styled
+from analysis.subjects.example_images.table import choose_examples, counted_classes, load_example
+from analysis.subjects.palette import CLASS_COLORS, SAFE_COLORS
+from analysis.subjects.plate import Plate, Unavailable
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample
 from trainable.data.read_image_set import read_image_set

@@ -7,9 +7,9 @@ import optuna
 import pandas as pd
 import pytest
 
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS
-from analysis.importance import (
+from analysis.subjects.canvas import styled
+from analysis.subjects.importance.plate import importance_plate, importance_plates
+from analysis.subjects.importance.table import (
     IMPORTANCE_COLUMNS,
     describe_importance,
     left_out,
@@ -18,8 +18,8 @@ from analysis.importance import (
     tabulate_tried,
     why_not,
 )
-from analysis.plates.importance_plates import importance_plate, importance_plates
-from analysis.plates.plate import Unavailable
+from analysis.subjects.palette import CLASS_COLORS
+from analysis.subjects.plate import Unavailable
 
 
 def tried(count=14, strength=1.0):
@@ -103,8 +103,8 @@ def test_chance_alone_supports_nothing():
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr("analysis.importance.SHUFFLES", 2)
-    monkeypatch.setattr("analysis.importance.RESAMPLES", 2)
+    monkeypatch.setattr("analysis.subjects.importance.table.SHUFFLES", 2)
+    monkeypatch.setattr("analysis.subjects.importance.table.RESAMPLES", 2)
 
 
 @pytest.mark.usefixtures("few_draws")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS
-from analysis.plates.loss_plates import loss_plates
-from analysis.plates.plate import Unavailable
+from analysis.report.loss_plates import loss_plates
+from analysis.subjects.canvas import styled
+from analysis.subjects.palette import CLASS_COLORS
+from analysis.subjects.plate import Unavailable
 from trainable.measure.image_counts import ImageCounts
 
 TITLES = ["Losses compared", "Losses compared, class by class", "The Tversky landscape"]

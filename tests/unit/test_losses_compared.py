@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.expected_best import chances_of_best, expected_at_best, tabulate_expected
-from analysis.loss_trials import ending_of, shortest_length, tabulate_trials
-from analysis.losses_compared import (
+from analysis.evidence.expected_best import chances_of_best, expected_at_best, tabulate_expected
+from analysis.recorded.loss_trials import ending_of, shortest_length, tabulate_trials
+from analysis.subjects.losses_compared.sentences import describe_dropped, describe_losses, loss_titles
+from analysis.subjects.losses_compared.table import (
     compare_classes,
     compare_losses,
     find_dropped,
     tabulate_endings,
     tabulate_points,
 )
-from analysis.losses_described import describe_dropped, describe_losses, loss_titles
 
 
 def cell(frame, **where):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import mask_statistics
-from analysis.mask_statistics import choose_grid, count_cached_masks, count_masks
+from analysis.evidence import mask_statistics
+from analysis.evidence.mask_statistics import choose_grid, count_cached_masks, count_masks
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_cache import open_cache
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.matrices import (
+from analysis.subjects.confusion.table import (
     describe_confusion,
     describe_matrix_difference,
     row_shares,

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import PowerNorm
 
-from analysis.figures.canvas import styled
-from analysis.figures.mean_image import draw_average_image, draw_class_maps, mix_colors
-from analysis.mask_statistics import MaskStatistics
-from analysis.mean_image import (
+from analysis.evidence.mask_statistics import MaskStatistics
+from analysis.subjects.canvas import styled
+from analysis.subjects.mean_image.figure import draw_average_image, draw_class_maps, mix_colors
+from analysis.subjects.mean_image.table import (
     average_image,
     describe_evenness,
     describe_positions,

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.misclassified import spread
-from analysis.misclassified import (
+from analysis.subjects.misclassified.figure import spread
+from analysis.subjects.misclassified.table import (
     ALL,
     THINGS,
     describe_misclassified,

@@ -6,8 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.missed_described import compared, describe_missed
-from analysis.missed_objects import CountedNetwork, average_over_seeds, same_objects, size_titles, tabulate_missed
+from analysis.subjects.misses.sentences import compared, describe_missed
+from analysis.subjects.misses.table import (
+    CountedNetwork,
+    average_over_seeds,
+    same_objects,
+    size_titles,
+    tabulate_missed,
+)
 from trainable.data.image_set import LabelClass
 from trainable.measure.image_counts import ImageCounts
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS
-from analysis.figures.trade_off import loss_markers
-from analysis.plates.object_plates import confirmed_plate, missed_plate, object_plates
-from analysis.plates.plate import Unavailable
-from analysis.plates.trade_off_plate import trade_off_plate
+from analysis.subjects.canvas import styled
+from analysis.subjects.misses.plate import confirmed_plate, missed_plate, object_plates
+from analysis.subjects.palette import CLASS_COLORS
+from analysis.subjects.plate import Unavailable
+from analysis.subjects.trade_off.figure import loss_markers
+from analysis.subjects.trade_off.plate import trade_off_plate
 from trainable.measure.image_counts import ImageCounts
 
 CE, DICE, FOCAL = {"name": "cross_entropy"}, {"name": "dice"}, {"name": "focal", "focal_gamma": 2.0}

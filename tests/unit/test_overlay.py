@@ -1,8 +1,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.figures.canvas import styled
-from analysis.figures.overlay import color_labels, name_classes, overlay
+from analysis.subjects.canvas import styled
+from analysis.subjects.overlay import color_labels, name_classes, overlay
 
 COLORS = np.array([[200, 0, 0], [0, 100, 0]], dtype=np.uint8)
 

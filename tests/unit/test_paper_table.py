@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.method import method_paragraph
-from analysis.paper_table import latex_table, paper_table
-from analysis.scene_bootstrap import interval_of_mean
-from analysis.scene_scores import SplitCounts, scene_metric
+from analysis.evidence.scene_bootstrap import interval_of_mean
+from analysis.evidence.scene_scores import SplitCounts, scene_metric
+from analysis.findings.paper_table import latex_table, paper_table
+from analysis.report.method import method_paragraph
 from trainable.data.dataset_config import DatasetConfig
 from trainable.measure.image_counts import ImageCounts
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.predictions import Predictor, check_same_data
-from analysis.recorded_search import RecordedTrial
+from analysis.recorded.predictions import Predictor, check_same_data
+from analysis.recorded.recorded_search import RecordedTrial
 from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
@@ -117,7 +117,7 @@ def test_other_weights_are_noticed(trained, synthetic_data):
 def test_an_image_goes_through_the_network_once(predictor, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "analysis.predictions.predict_labels",
+        "analysis.recorded.predictions.predict_labels",
         lambda *arguments: calls.append(arguments[3]) or predict_labels(*arguments),
     )
     first = predictor.labels(2)
@@ -211,7 +211,7 @@ def test_a_network_that_fails_on_an_image(predictor, trained, monkeypatch):
     def fail(*_):
         raise RuntimeError("out of memory:\n 3 GiB")
 
-    monkeypatch.setattr("analysis.predictions.predict_labels", fail)
+    monkeypatch.setattr("analysis.recorded.predictions.predict_labels", fail)
     image = trained.image_counts.images[1]
     with pytest.raises(InputError, match=f"t0003 must run on {image}; got RuntimeError: out of memory: 3 GiB"):
         predictor.labels(1)

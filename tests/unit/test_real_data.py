@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.class_shares import tabulate_class_shares
+from analysis.evidence.class_shares import tabulate_class_shares
 from trainable.data.checks.dataset_check import check_dataset
 from trainable.data.checks.near_duplicates import find_scene_pairs, hash_image
 from trainable.data.dataset_config import DatasetConfig

@@ -10,16 +10,16 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.claims import Verdict
-from analysis.figures.canvas import new_figure
-from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
-from analysis.plates.plate import Plate, Unavailable
+from analysis.evidence.claims import Verdict
+from analysis.findings.report_texts import PaperTable, Statement
 from analysis.report import raster
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.files import write_report
 from analysis.report.raster import LARGE, embedded_image, with_palette
 from analysis.report.rendered import check_keys, table_bytes, utf8
-from analysis.statement import PaperTable, Statement
+from analysis.subjects.canvas import new_figure
+from analysis.subjects.palette import CLASS_COLORS, SAFE_COLORS
+from analysis.subjects.plate import Plate, Unavailable
 from trainable.data.image_set import LabelClass
 from trainable.record.storage import StorageError
 

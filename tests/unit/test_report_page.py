@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from analysis.claims import Verdict
+from analysis.evidence.claims import Verdict
+from analysis.findings.report_texts import PaperTable, Statement
 from analysis.report.document import Document, MissingPlate, Section
 from analysis.report.page import LARGEST_EMBEDDED_CSV, PageFigure, render_page
 from analysis.report.raster import EmbeddedImage
-from analysis.statement import PaperTable, Statement
 
 HOSTILE = "</style></script><script>alert('x')</script><img src=x onerror=alert(1)> \" & {{ 7 * 7 }}"
 VOID = {"meta", "img", "input", "br"}

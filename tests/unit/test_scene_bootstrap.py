@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.scene_bootstrap import (
+from analysis.evidence.scene_bootstrap import (
     bootstrap_scores,
     effective_scenes,
     expanded_tail,
@@ -12,7 +12,7 @@ from analysis.scene_bootstrap import (
     leave_one_out_scores,
     scenes_that_count,
 )
-from analysis.scene_scores import SceneCounts, scene_metric
+from analysis.evidence.scene_scores import SceneCounts, scene_metric
 
 CLASSES = ["road", "car"]
 IOU_OF_CAR = scene_metric("iou/car", CLASSES, [1])

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.compared_pair import Pair, compared_pair
-from analysis.compared_side import Side
-from analysis.scene_gains import (
+from analysis.findings.compared_pair import Pair, compared_pair
+from analysis.findings.compared_side import Side
+from analysis.subjects.scenes.table import (
     describe_gains,
     describe_scores,
     scene_scores,

@@ -6,11 +6,11 @@ from itertools import pairwise
 import pytest
 from matplotlib.text import Text
 
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS
-from analysis.figures.scene_gains import choose_rows
-from analysis.plates.plate import Unavailable
-from analysis.plates.scene_plates import scene_gains_plate, scene_plates, scene_scores_plate
+from analysis.subjects.canvas import styled
+from analysis.subjects.palette import CLASS_COLORS
+from analysis.subjects.plate import Unavailable
+from analysis.subjects.scenes.figure import choose_rows
+from analysis.subjects.scenes.plate import scene_gains_plate, scene_plates, scene_scores_plate
 from trainable.measure.image_counts import ImageCounts
 
 CLOSE = (("cross_entropy", 0.5), ("dice", 0.52))

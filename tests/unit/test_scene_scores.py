@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.scene_scores import SceneCounts, SplitCounts, scene_metric, shared_scenes
+from analysis.evidence.scene_scores import SceneCounts, SplitCounts, scene_metric, shared_scenes
 
 CLASSES = ["road", "car", "person", "boat"]
 THINGS = (1, 2, 3)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.plates.plate import Plate, Unavailable
 from analysis.report.data_section import compose_dataset_report
 from analysis.report.document import MissingPlate
 from analysis.report.gather import gather
 from analysis.report.search_report import compose_search_report
+from analysis.subjects.plate import Plate, Unavailable
 
 DICE = {"name": "dice"}
 

@@ -21,7 +21,7 @@ from aerosweep.cli import app
 from aerosweep.closing import resume_command
 from aerosweep.confirm_commands import printer, read_confirmation
 from aerosweep.terminal.progress import LiveView, PlainView
-from analysis.recorded_search import RecordedTrial
+from analysis.recorded.recorded_search import RecordedTrial
 from analysis.report.document import Document, Section
 from analysis.report.files import write_report
 from analysis.report.written_files import WrittenFiles

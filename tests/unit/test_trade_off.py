@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from analysis.trade_off import TRADE_OFF_COLUMNS, describe_trade_off, tabulate_trade_off
+from analysis.subjects.trade_off.table import TRADE_OFF_COLUMNS, describe_trade_off, tabulate_trade_off
 
 DICE, TVERSKY, CE = {"name": "dice"}, {"name": "tversky", "alpha": 0.7, "beta": 0.3}, {"name": "cross_entropy"}
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from matplotlib.patches import PathPatch, Rectangle
 
-from analysis.figures.canvas import styled
-from analysis.figures.palette import CLASS_COLORS, SAFE_COLORS
-from analysis.plates.curve_plates import class_iou_plate, loss_curves_plate, training_curves_plate
-from analysis.plates.matrix_plates import confusion_plate, matrix_difference_plate, misclassified_plate
-from analysis.plates.plate import Unavailable
-from analysis.plates.trial_plates import trial_plates
+from analysis.report.trial_plates import trial_plates
+from analysis.subjects.canvas import styled
+from analysis.subjects.confusion.plate import confusion_plate, matrix_difference_plate
+from analysis.subjects.curves.plate import class_iou_plate, loss_curves_plate, training_curves_plate
+from analysis.subjects.misclassified.plate import misclassified_plate
+from analysis.subjects.palette import CLASS_COLORS, SAFE_COLORS
+from analysis.subjects.plate import Unavailable
 from trainable.data.image_set import LabelClass
 
 

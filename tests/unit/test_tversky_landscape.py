@@ -8,9 +8,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.stats import spearmanr
 
-from analysis.figures.canvas import styled
-from analysis.figures.tversky_landscape import draw_tversky
-from analysis.tversky_landscape import (
+from analysis.subjects.canvas import styled
+from analysis.subjects.tversky_landscape.figure import draw_tversky
+from analysis.subjects.tversky_landscape.table import (
     REFERENCE_POINTS,
     at_reference,
     count_compounds,

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.claims import Verdict
-from analysis.compared_pair import choose_pair, compared_pair, confirmed_pairs, dev_pair
-from analysis.compared_side import NothingToCompare
-from analysis.scene_bootstrap import interval_of_mean
-from analysis.verdict import findings, statements
+from analysis.evidence.claims import Verdict
+from analysis.evidence.scene_bootstrap import interval_of_mean
+from analysis.findings.compared_pair import choose_pair, compared_pair, confirmed_pairs, dev_pair
+from analysis.findings.compared_side import NothingToCompare
+from analysis.findings.headline import findings, statements
 
 
 class Contender:

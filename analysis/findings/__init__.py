@@ -1,0 +1,1 @@
+"""Which two configurations are compared, and what the first screen says of them."""

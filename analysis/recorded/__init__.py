@@ -1,0 +1,1 @@
+"""A recorded search, read out of MLflow, and its trials, confirmation and predictions."""

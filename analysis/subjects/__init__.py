@@ -1,0 +1,1 @@
+"""What the analysis shows: a folder a subject, with its table, its figure and its plate."""

@@ -1,0 +1,1 @@
+"""Dev images chosen by rule, with their true and predicted labels."""

@@ -1,0 +1,1 @@
+"""How unequal the classes of an image set are."""

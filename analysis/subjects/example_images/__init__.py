@@ -1,0 +1,1 @@
+"""Images that stand for their image set."""

@@ -1,0 +1,1 @@
+"""Which hyperparameters the objective depends on."""

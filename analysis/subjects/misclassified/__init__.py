@@ -1,0 +1,1 @@
+"""Where misclassified pixels go."""

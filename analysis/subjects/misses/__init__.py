@@ -1,0 +1,1 @@
+"""The objects that networks miss, and their false alarms, by class and by size."""

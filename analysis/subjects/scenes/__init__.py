@@ -1,0 +1,1 @@
+"""Scores scene by scene, and which scenes a gain comes from."""

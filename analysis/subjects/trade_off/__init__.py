@@ -1,0 +1,1 @@
+"""What finding more things costs: recall against precision, misses against false alarms."""

@@ -1,0 +1,1 @@
+"""The trials of a Tversky search over alpha, beta and gamma."""

@@ -1,0 +1,1 @@
+"""Numbers, gains and configurations as text."""
