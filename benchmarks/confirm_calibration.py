@@ -37,13 +37,13 @@ from analysis.evidence.scene_scores import SplitCounts, scene_metric
 from benchmarks.result import machine
 from trainable.data.files.cache_dir import default_cache_dir
 from trainable.data.trial_data import open_trial_data
-from trainable.device import Share, choose_compute, limit_process
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.device import ResourceShare, choose_compute, limit_process
+from trainable.measure.val_counts import ValCounts
 from trainable.record.storage import Storage
-from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord
+from trainable.record.trial_record import VAL_COUNTS_FILE, TrialRecord
 from trainable.training import Training
 from trainable.trial_config import TrialConfig
-from trainable.trial_run import Place, TrialRun
+from trainable.trial_run import Host, TrialRun
 
 LEVELS: Final = (0.5, 1.0, 2.0)
 """Imbalance: things are so many times rarer than in AeroScapes."""
@@ -94,27 +94,27 @@ def trial_config(job: Job) -> TrialConfig:
     )
 
 
-def train(job: Job) -> tuple[Job, HeldOutCounts]:
+def train(job: Job) -> tuple[Job, ValCounts]:
     """Train and measure as a confirmation does, the record in a temporary folder."""
     config = trial_config(job)
-    share = Share(cpus=1)
+    share = ResourceShare(cpus=1)
     limit_process(share)
     data = open_trial_data(config.dataset, default_cache_dir())
     with tempfile.TemporaryDirectory() as folder:
         record = TrialRecord(Storage(folder), "run")
         names = tuple(entry.name for entry in data.image_set.classes)
         trainer = Training(config, data, choose_compute("auto", share))
-        run = TrialRun(record, trainer, config.objective, names, Place("cpu"), config.max_epochs)
+        run = TrialRun(record, trainer, config.objective, names, Host("cpu"), config.max_epochs)
         for _ in range(config.max_epochs):
             run.step()
-        run.measure_held_out()
-        content = record.folder.read(HELD_OUT_COUNTS_FILE)
+        run.measure_val()
+        content = record.folder.read(VAL_COUNTS_FILE)
     if content is None:
         raise RuntimeError(f"{job} was not measured")
-    return job, HeldOutCounts.from_bytes(content)
+    return job, ValCounts.from_bytes(content)
 
 
-def judge(name: str, candidate: Sequence[HeldOutCounts], reference: Sequence[HeldOutCounts]) -> list[Claim]:
+def judge(name: str, candidate: Sequence[ValCounts], reference: Sequence[ValCounts]) -> list[Claim]:
     """The claims of a candidate, by every metric."""
     sides = [
         Configuration(side, [SplitCounts(run.counts, run.objects).by_scene(run.scenes) for run in runs])
@@ -124,7 +124,7 @@ def judge(name: str, candidate: Sequence[HeldOutCounts], reference: Sequence[Hel
     return [compare(*sides, scene_metric(metric, reference[0].class_names, things)) for metric in METRICS]
 
 
-def deals(runs: Sequence[HeldOutCounts]) -> Iterable[tuple[list[HeldOutCounts], list[HeldOutCounts]]]:
+def deals(runs: Sequence[ValCounts]) -> Iterable[tuple[list[ValCounts], list[ValCounts]]]:
     """Every way to deal an even number of networks to two sides."""
     for chosen in itertools.combinations(range(len(runs)), len(runs) // 2):
         yield [runs[i] for i in chosen], [run for i, run in enumerate(runs) if i not in chosen]

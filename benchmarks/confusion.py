@@ -35,7 +35,7 @@ from benchmarks.result import lower_is_better, publish
 from benchmarks.sides import two_sides
 from benchmarks.synchronise import synchronise
 from trainable.data.image_set import IGNORED
-from trainable.device import Share
+from trainable.device import ResourceShare
 from trainable.measure.confusion import ClassMetrics, class_metrics, confusion_matrices
 
 CLASSES: Final = 12
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1, help="a trial on a CPU has one")
     options = parser.parse_args()
-    share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
+    share = ResourceShare(cpus=options.threads, gpus=float(options.device == "cuda"))
     rows = []
     with two_sides(share) as sides:
         processes = dict.fromkeys(_ways(options.device), sides.peer) | {OURS: sides.ours, COPY: sides.ours}

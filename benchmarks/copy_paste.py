@@ -24,7 +24,7 @@ from trainable.config.sections import DataConfig, ModelConfig
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import IGNORED
 from trainable.data.trial_data import TrialData, open_trial_data
-from trainable.device import Compute, Share, choose_compute, limit_process
+from trainable.device import Compute, ResourceShare, choose_compute, limit_process
 from trainable.network.model import build_model
 
 BATCH = 8
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=60, help="drawn with and without, each")
     parser.add_argument("--steps", type=int, default=6, help="of the network, each crop size")
     options = parser.parse_args()
-    share = Share(cpus=torch.get_num_threads(), gpus=float(torch.cuda.is_available()))
+    share = ResourceShare(cpus=torch.get_num_threads(), gpus=float(torch.cuda.is_available()))
     limit_process(share)
     compute = choose_compute("auto", share)
     with tempfile.TemporaryDirectory(prefix="copy-paste-") as name:

@@ -72,7 +72,7 @@ def time_search(trials: int, folder: Path, uri: str | None) -> Times:
     returned = time.time()
     ends = [trial.end.time_ms / 1000 for trial in outcome.trials if trial.end]
     assert len(ends) == trials
-    return Times(max(ends) - outcome.trials[0].card.created_ms / 1000, returned - max(ends))
+    return Times(max(ends) - outcome.trials[0].spec.created_ms / 1000, returned - max(ends))
 
 
 def main() -> None:

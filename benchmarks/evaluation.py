@@ -48,7 +48,7 @@ from trainable.data.image_set import IGNORED
 from trainable.data.trial_data import TrialData, open_trial_data
 from trainable.device import (
     Compute,
-    Share,
+    ResourceShare,
     choose_compute,
     free_memory,
     limit_process,
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="that the trained network has had")
     parser.add_argument("--encoder", default=MODEL.encoder)
     options = parser.parse_args()
-    share = Share(gpus=float(options.device == "cuda"))
+    share = ResourceShare(gpus=float(options.device == "cuda"))
     limit_process(share)
     compute = choose_compute("auto", share)
     with tempfile.TemporaryDirectory(prefix="evaluation-") as name:

@@ -20,7 +20,7 @@ from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.synchronise import synchronise
 from trainable.config.loss_config import LossConfig
 from trainable.config.sections import ModelConfig
-from trainable.device import Compute, Share, choose_compute, limit_process
+from trainable.device import Compute, ResourceShare, choose_compute, limit_process
 from trainable.losses.loss_factory import build_loss
 from trainable.network.model import build_model
 
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15, help="steps with each loss, at the smaller crop; a third else")
     parser.add_argument("--threads", type=int, default=1, help="a trial on a CPU has one")
     options = parser.parse_args()
-    share = Share(cpus=options.threads, gpus=float(torch.cuda.is_available()))
+    share = ResourceShare(cpus=options.threads, gpus=float(torch.cuda.is_available()))
     limit_process(share)
     compute = choose_compute("auto", share)
     rows: list[Row] = []

@@ -39,7 +39,7 @@ from torch import Tensor
 from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
-from trainable.device import Share
+from trainable.device import ResourceShare
 from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 CLASSES: Final = 12
@@ -251,7 +251,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
+    share = ResourceShare(cpus=options.threads, gpus=float(options.device == "cuda"))
     rows: list[Row] = []
     with two_sides(share) as sides:
         for dtype in LAYOUTS:

@@ -35,10 +35,10 @@ def time_ours(trials: int, folder: Path) -> float:
     outcome = run_empty(empty_search(trials, folder / "ours"))
     ended = time.time()
     for trial in outcome.trials:
-        require(trial.end is not None, f"{trial.card.trial_id} has not ended")
-        _require_metrics(trial.epochs[-1].metrics, trial.card.params["optimizer.learning_rate"], len(trial.epochs))
+        require(trial.end is not None, f"{trial.spec.trial_id} has not ended")
+        _require_metrics(trial.epochs[-1].metrics, trial.spec.params["optimizer.learning_rate"], len(trial.epochs))
     _require_tracked(outcome.tracking_uri, "aerosweep", trials + 1)  # the search is a run, too
-    return (ended - outcome.trials[0].card.created_ms / 1000) / trials
+    return (ended - outcome.trials[0].spec.created_ms / 1000) / trials
 
 
 def time_peer(trials: int, folder: Path, imports: Sequence[str]) -> float:

@@ -10,13 +10,13 @@ from ray import tune
 
 from benchmarks.timed_training import TimedTraining
 from trainable.data.trial_data import open_trial_data
-from trainable.device import Share, choose_compute, limit_process
+from trainable.device import ResourceShare, choose_compute, limit_process
 from trainable.record.record_types import TrialSnapshot
 from trainable.trial_config import TrialConfig
 
 
 def function_trainable(
-    trials: Sequence[TrialSnapshot], share: Share, cache_dir: Path, folder: Path
+    trials: Sequence[TrialSnapshot], share: ResourceShare, cache_dir: Path, folder: Path
 ) -> Callable[[dict[str, Any]], None]:
     """What trains, at each of the points of `trials`, the configuration of that trial.
 
@@ -29,7 +29,7 @@ def function_trainable(
     Returns:
         A function of a point (the searched values by flat key), to be run in a process of its own.
     """
-    configs = {_key(trial.card.params): (trial.card.trial_id, trial.card.config) for trial in trials}
+    configs = {_key(trial.spec.params): (trial.spec.trial_id, trial.spec.config) for trial in trials}
 
     def train(point: dict[str, Any]) -> None:
         name, values = configs[_key(point)]
@@ -50,6 +50,6 @@ def _key(point: Mapping[str, Any]) -> str:
     return json.dumps(point, sort_keys=True)
 
 
-def ray_share(share: Share) -> dict[str, float]:
+def ray_share(share: ResourceShare) -> dict[str, float]:
     """A share by the names of Ray's recipe."""
     return {name.removesuffix("s"): value for name, value in asdict(share).items()}

@@ -24,14 +24,14 @@ from search.project.mlflow_projection import MlflowProjection, SearchIdentity
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.split_metrics import split_metrics
-from trainable.measure.val_counts import HeldOutCounts
-from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot
+from trainable.measure.val_counts import ValCounts
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, ValRecord
 from trainable.record.storage import Storage
 from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
-    HELD_OUT_COUNTS_FILE,
-    HELD_OUT_MATRIX_FILE,
     PER_IMAGE_COUNTS_FILE,
+    VAL_COUNTS_FILE,
+    VAL_MATRIX_FILE,
     TrialRecord,
 )
 from trainable.trial_config import TrialConfig
@@ -109,27 +109,27 @@ def made_trial(
     loss = dict(LOSSES[number % len(LOSSES)])
     if loss["name"] == "tversky":
         loss |= dict(zip(("alpha", "beta", "gamma"), generator.uniform(0.2, 1.0, 3).tolist(), strict=True))
-    trial_id = f"t{number:04d}" if source is None else f"{source.card.trial_id}-s{number}"
-    config = source.card.config if source else trial_config(loss)
+    trial_id = f"t{number:04d}" if source is None else f"{source.spec.trial_id}-s{number}"
+    config = source.spec.config if source else trial_config(loss)
     searched = ("name", "alpha", "beta", "gamma", "focal_gamma")
     params = {f"loss.{key}": config["loss"][key] for key in searched if config["loss"][key] is not None}
-    card = TrialCard(trial_id, number, params, config, number < 15, 1_000_000, source.card.trial_id if source else "")
+    spec = TrialSpec(trial_id, number, params, config, number < 15, 1_000_000, source.spec.trial_id if source else "")
     recall = float(generator.uniform(0.1, 0.9))
     dev = counts(ImageCounts, DEV_IMAGES, recall, generator)
     epochs = tuple(epoch_record(epoch, dev) for epoch in range(1, EPOCHS + 1))
     files = {PER_IMAGE_COUNTS_FILE: dev.to_bytes(), CONFUSION_MATRIX_FILE: matrix_csv(dev)}
     record = TrialRecord(folder, trial_id)
-    record.create(card)
+    record.create(spec)
     for name, data in files.items():
         record.folder.write(record.best_file(EPOCHS, name), data)
-    held_out = None
+    val = None
     if source is not None:
-        val = counts(HeldOutCounts, VAL_IMAGES, recall, generator, tau=0.0)
-        record.folder.write(HELD_OUT_COUNTS_FILE, val.to_bytes())
-        record.folder.write(HELD_OUT_MATRIX_FILE, matrix_csv(val))
-        held_out = HeldOutRecord(EPOCHS, 2_000_000, {"miou": recall})
+        val = counts(ValCounts, VAL_IMAGES, recall, generator, tau=0.0)
+        record.folder.write(VAL_COUNTS_FILE, val.to_bytes())
+        record.folder.write(VAL_MATRIX_FILE, matrix_csv(val))
+        val = ValRecord(EPOCHS, 2_000_000, {"miou": recall})
     end = EndMarker("completed", "", 2_000_000, 1, epochs)
-    return TrialSnapshot(card, epochs, end, 1, held_out)
+    return TrialSnapshot(spec, epochs, end, 1, val)
 
 
 def trial_config(loss: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from aerosweep.terminal.progress import PlainView
 from benchmarks.empty_search import empty_search, run_empty
 from search.config.search_config import SearchConfig
-from search.decide.search_plan import SearchProgram
+from search.decide.search_plan import SearchPlan
 from search.project.mlflow_projection import MlflowProjection
 from search.run.search_state import SearchState
 from trainable.record.record_types import TrialSnapshot
@@ -70,14 +70,14 @@ def run(config: SearchConfig, slots: int, resume: bool) -> dict[str, Any]:
     tracked, watch = watch_mlflow(), Watch()
     outcome = run_empty(config, resume=resume, view=watch)
     returned, driver = time.time(), peak_memory()
-    new = [trial for trial in outcome.trials if trial.card.trial_id not in known]
-    ends = {trial.card.trial_id: trial.end.time_ms / 1000 for trial in new if trial.end}
+    new = [trial for trial in outcome.trials if trial.spec.trial_id not in known]
+    ends = {trial.spec.trial_id: trial.end.time_ms / 1000 for trial in new if trial.end}
     assert len(ends) == len(new), "a trial has not ended"
     last = sorted(ends, key=ends.__getitem__)[-LAST:]
     return {
         "overhead": seconds_a_trial(sorted(ends.values()), slots),
         "cpu": seconds_a_trial(watch.cpu, slots),
-        "epochs": statistics.mean(len(trial.epochs) for trial in new if trial.card.trial_id in last),
+        "epochs": statistics.mean(len(trial.epochs) for trial in new if trial.spec.trial_id in last),
         "suggestions": suggestion_times(config, outcome.trials),
         "lag": statistics.median(tracked.get(trial_id, returned) - ends[trial_id] for trial_id in last),
         "behind": sum(tracked.get(trial_id, returned) > max(ends.values()) for trial_id in ends),
@@ -96,7 +96,7 @@ def watch_mlflow() -> Mapping[str, float]:
     def watched(self: MlflowProjection, trial: TrialSnapshot) -> None:
         project(self, trial)
         if trial.end is not None:
-            tracked.setdefault(trial.card.trial_id, time.time())
+            tracked.setdefault(trial.spec.trial_id, time.time())
 
     MlflowProjection.project = watched  # type: ignore[method-assign]
     return tracked
@@ -113,21 +113,21 @@ def suggestion_times(config: SearchConfig, trials: Sequence[TrialSnapshot]) -> l
     longer = config.model_copy(
         update={"budget": config.budget.model_copy(update={"trials": len(trials) + SUGGESTIONS})}
     )
-    program = SearchProgram(longer)
-    known = {trial.card.trial_id: trial for trial in trials}
+    plan = SearchPlan(longer)
+    known = {trial.spec.trial_id: trial for trial in trials}
     times = []
     for _ in range(SUGGESTIONS):
         began = time.perf_counter()
-        card = program.next_card(known)
+        spec = plan.next_spec(known)
         times.append(time.perf_counter() - began)
-        assert card is not None
-        known[card.trial_id] = TrialSnapshot(card)
+        assert spec is not None
+        known[spec.trial_id] = TrialSnapshot(spec)
     return times
 
 
 def first_start(config: SearchConfig, trial: TrialSnapshot) -> float:
     """When a process first took the trial, by its record."""
-    start = Storage(config.folder).read(f"trials/{trial.card.trial_id}/attempts/0001.json")
+    start = Storage(config.folder).read(f"trials/{trial.spec.trial_id}/attempts/0001.json")
     return float(json.loads(start or b"{}")["time_ms"]) / 1000
 
 

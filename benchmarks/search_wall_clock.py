@@ -32,7 +32,7 @@ from benchmarks.timed_training import FOLDER, Span, TimedTrainable, read_spans
 from search.config.search_config import SearchConfig
 from search.run.launch import run_search
 from trainable.data.trial_data import open_trial_data
-from trainable.device import Share
+from trainable.device import ResourceShare
 from trainable.record.record_types import TrialSnapshot
 
 PLACES: Final = 2
@@ -61,7 +61,7 @@ class Timed:
         return (PLACES * self.seconds - self.training) / trials
 
 
-def search_config(trials: int, epochs: int, share: Share, folder: Path) -> SearchConfig:
+def search_config(trials: int, epochs: int, share: ResourceShare, folder: Path) -> SearchConfig:
     """The search: two small networks on small made scenes."""
     return SearchConfig.model_validate(
         {
@@ -111,7 +111,7 @@ def time_ours(config: SearchConfig) -> tuple[Timed, list[TrialSnapshot]]:
     return Timed(seconds, spans), outcome.trials
 
 
-def time_peer(config: SearchConfig, trials: Sequence[TrialSnapshot], share: Share, folder: Path) -> Timed:
+def time_peer(config: SearchConfig, trials: Sequence[TrialSnapshot], share: ResourceShare, folder: Path) -> Timed:
     """Run the documented recipe over the points of our trials."""
     began = time.perf_counter()
     from ray import tune
@@ -139,7 +139,7 @@ def time_peer(config: SearchConfig, trials: Sequence[TrialSnapshot], share: Shar
         mode="max",
         num_samples=len(trials),
         max_concurrent_trials=PLACES,
-        search_alg=OptunaSearch(points_to_evaluate=[dict(trial.card.params) for trial in trials]),
+        search_alg=OptunaSearch(points_to_evaluate=[dict(trial.spec.params) for trial in trials]),
         scheduler=ASHAScheduler(
             max_t=budget.max_epochs,
             grace_period=scheduler.grace_epochs,
@@ -166,7 +166,7 @@ def require_same_result(ours: Timed, peer: Timed, trials: int) -> None:
         raise RuntimeError(f"ours trained {len(found)} epochs, the peer {len(expected)}")
 
 
-def compare(trials: int, epochs: int, share: Share, folder: Path) -> tuple[Timed, Timed]:
+def compare(trials: int, epochs: int, share: ResourceShare, folder: Path) -> tuple[Timed, Timed]:
     """Run both, ours first, because it says which points there are."""
     config = search_config(trials, epochs, share, folder)
     open_trial_data(config.dataset, Path(str(config.resources.cache_dir)))
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4, help="of a trial that is not stopped early")
     parser.add_argument("--runs", type=int, default=1)
     options = parser.parse_args()
-    share = Share(1, 1 / PLACES if options.device == "cuda" else 0)
+    share = ResourceShare(1, 1 / PLACES if options.device == "cuda" else 0)
     runs = []
     for _ in range(options.runs):
         with tempfile.TemporaryDirectory(prefix="search-wall-clock-") as name:

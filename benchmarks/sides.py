@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from trainable.device import Share, limit_process
+from trainable.device import ResourceShare, limit_process
 
 
 class Sides(NamedTuple):
@@ -28,7 +28,7 @@ class Sides(NamedTuple):
 
 
 @contextlib.contextmanager
-def two_sides(share: Share) -> Iterator[Sides]:
+def two_sides(share: ResourceShare) -> Iterator[Sides]:
     """Start both, and stop them at the end; what is submitted must be a module's function."""
     context = get_context("spawn")
     with (

@@ -42,7 +42,7 @@ from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import Sample
 from trainable.data.trial_data import TrialData, open_trial_data
-from trainable.device import Compute, Share, choose_compute, limit_process
+from trainable.device import Compute, ResourceShare, choose_compute, limit_process
 from trainable.measure.confusion import class_metrics
 from trainable.measure.evaluation import Scoring, evaluate
 from trainable.network.model import build_model
@@ -406,7 +406,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=12, help="of a training for --quality")
     options = parser.parse_args()
-    share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
+    share = ResourceShare(cpus=options.threads, gpus=float(options.device == "cuda"))
     limit_process(share)
     compute = choose_compute("auto", share)
     with tempfile.TemporaryDirectory(prefix="training-epoch-") as name:
@@ -418,7 +418,7 @@ def main() -> None:
     publish("training_quality" if options.quality else "training_epoch", rows, options.json)
 
 
-def speed(cache: Path, share: Share, compute: Compute, options: argparse.Namespace) -> list[Row]:
+def speed(cache: Path, share: ResourceShare, compute: Compute, options: argparse.Namespace) -> list[Row]:
     """All cases, after the losses were compared."""
     for dtype in (torch.float32, compute.dtype):
         rate = peak(compute, dtype) / 1e9

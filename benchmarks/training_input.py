@@ -50,7 +50,7 @@ from trainable.data.image_set import ImageSet
 from trainable.data.read_image_set import read_image_set
 from trainable.data.synthetic.synthesize import synthesize
 from trainable.data.trial_data import open_trial_data
-from trainable.device import Compute, Share, choose_compute
+from trainable.device import Compute, ResourceShare, choose_compute
 from trainable.training import Training
 from trainable.trial_config import TrialConfig
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="every pipeline takes its turn in each")
     parser.add_argument("--threads", type=int, default=1, help="of torch's maths; a trial on a CPU has one")
     options = parser.parse_args()
-    share = Share(cpus=options.threads, gpus=float(options.device == "cuda"))
+    share = ResourceShare(cpus=options.threads, gpus=float(options.device == "cuda"))
     with tempfile.TemporaryDirectory(prefix="training-input-") as name, two_sides(share) as sides:
         synthesize(Path(name) / "set", options.images, SIZE, seed=0, jobs=2)
         case = Case(Path(name), choose_compute("auto", share))

@@ -31,7 +31,7 @@ from search.config.search_config import SearchConfig
 from search.run.launch import run_search
 from trainable import ray_trainable as keys
 from trainable.data.trial_data import reuse_trial_data
-from trainable.device import Share
+from trainable.device import ResourceShare
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.record.record_types import TrialSnapshot
 from trainable.trial_config import TrialConfig
@@ -46,7 +46,7 @@ _MAY_GROW_KB: Final = 50.0
 """A trial, by the slope: without a leak it was below 1."""
 
 
-def time_ours(trials: int, share: Share, folder: Path) -> tuple[float, list[TrialSnapshot]]:
+def time_ours(trials: int, share: ResourceShare, folder: Path) -> tuple[float, list[TrialSnapshot]]:
     """Median seconds between trials of one warm process, and the trials."""
     config = SearchConfig.model_validate(
         {
@@ -76,7 +76,7 @@ def time_ours(trials: int, share: Share, folder: Path) -> tuple[float, list[Tria
     return between(spans), outcome.trials
 
 
-def time_peer(trials: Sequence[TrialSnapshot], share: Share, folder: Path) -> float:
+def time_peer(trials: Sequence[TrialSnapshot], share: ResourceShare, folder: Path) -> float:
     """Median seconds between trials of a process each."""
     from ray import tune
 
@@ -86,14 +86,14 @@ def time_peer(trials: Sequence[TrialSnapshot], share: Share, folder: Path) -> fl
     rate = "optimizer.learning_rate"
     run_recipe(
         function_trainable(trials, share, folder / "cache", folder / FOLDER),
-        {rate: tune.grid_search([trial.card.params[rate] for trial in trials])},
+        {rate: tune.grid_search([trial.spec.params[rate] for trial in trials])},
         ray_share(share),
         folder,
         max_concurrent_trials=1,
     )
     spans = read_spans(folder / FOLDER)
     require(len({span.pid for span in spans}) == len(trials), "the peer had no process a trial")
-    expected = {trial.card.trial_id: trial.epochs[0].metrics["miou"] for trial in trials}
+    expected = {trial.spec.trial_id: trial.epochs[0].metrics["miou"] for trial in trials}
     require({span.trial: span.miou for span in spans} == expected, "the peer did not train what ours trained")
     return between(spans)
 
@@ -103,14 +103,14 @@ def between(spans: Sequence[Span]) -> float:
     return statistics.median(after.first_step - before.ended for before, after in pairwise(spans))
 
 
-def memory_of_trials(trials: int, share: Share, folder: Path) -> list[float]:
+def memory_of_trials(trials: int, share: ResourceShare, folder: Path) -> list[float]:
     """Resident MB of one process after each of its trials."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_train_many, (trials, share, folder))
 
 
-def _train_many(trials: int, share: Share, folder: Path) -> list[float]:
+def _train_many(trials: int, share: ResourceShare, folder: Path) -> list[float]:
     from ray.tune.trainable import trainable as ray_trainable
 
     # A trainable that no Tune has made would leave a folder a trial in the home folder.
@@ -125,7 +125,7 @@ def _train_many(trials: int, share: Share, folder: Path) -> list[float]:
     return resident
 
 
-def _assignment(number: int, share: Share, folder: Path) -> dict[str, Any]:
+def _assignment(number: int, share: ResourceShare, folder: Path) -> dict[str, Any]:
     """What the driver tells the worker of a trial."""
     architecture = _ARCHITECTURES[number % len(_ARCHITECTURES)]
     config = TrialConfig.model_validate(
@@ -143,7 +143,7 @@ def _assignment(number: int, share: Share, folder: Path) -> dict[str, Any]:
         keys.SEARCH_FOLDER: str(folder / "memory"),
         keys.CACHE_DIR: str(folder / "cache"),
         keys.SHARE: {"cpus": share.cpus, "gpus": share.gpus},
-        keys.HELD_OUT: False,
+        keys.MEASURE_VAL: False,
         keys.DATA_OF: (str(folder / "memory"), data.cache.fingerprint),
     }
 
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--peer-trials", type=int, default=6)
     parser.add_argument("--memory-trials", type=int, default=200)
     options = parser.parse_args()
-    share = Share(1, 1 if options.device == "cuda" else 0)
+    share = ResourceShare(1, 1 if options.device == "cuda" else 0)
     with tempfile.TemporaryDirectory(prefix="turnover-") as name:
         ours, trials = time_ours(options.trials, share, Path(name))
         peer = time_peer(trials[: options.peer_trials], share, Path(name))

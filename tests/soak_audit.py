@@ -98,7 +98,7 @@ def audit(folder: Path, trials: int, repeats: int) -> Audit:
     found = Audit()
     search = Storage(str(folder / SEARCH))
     record = load_trials(search)
-    ids = [trial.card.trial_id for trial in record]
+    ids = [trial.spec.trial_id for trial in record]
     for trial_id in sorted({*ids, *map(trial_name, range(trials))}):
         found.once(ids.count(trial_id), f"the record of {trial_id}")
     for trial in record:
@@ -111,7 +111,7 @@ def audit(folder: Path, trials: int, repeats: int) -> Audit:
 
 def _audit_record(trial: TrialSnapshot, search: Storage, found: Audit) -> None:
     """A trial has ended as it had to, with every epoch once and each trained on top of the one before."""
-    trial_id, epochs = trial.card.trial_id, trial.epochs
+    trial_id, epochs = trial.spec.trial_id, trial.epochs
     found.states[trial.state] += 1
     found.epochs += len(epochs)
     found.starts += trial.attempts
@@ -128,7 +128,7 @@ def _audit_record(trial: TrialSnapshot, search: Storage, found: Audit) -> None:
 
 
 def _ends_well(trial: TrialSnapshot) -> bool:
-    number, epochs = trial.card.number, len(trial.epochs)
+    number, epochs = trial.spec.number, len(trial.epochs)
     if number == ALWAYS_FAILS:
         return trial.state == "failed" and trial.end is not None and FAILURE in trial.end.detail and epochs == 1
     if diverges(number):
@@ -137,14 +137,14 @@ def _ends_well(trial: TrialSnapshot) -> bool:
 
 
 def _audit_values(trial: TrialSnapshot, found: Audit) -> None:
-    value, best = trial.card.number, 0.0
+    value, best = trial.spec.number, 0.0
     for epoch in trial.epochs:
         value = learn(value, epoch.epoch)
         best = max(best, miou(value))
         expected = (epoch.epoch, miou(value), best)
         seen = (epoch.metrics.get(TRAINED_EPOCHS), epoch.metrics.get(MIOU), epoch.objective)
         right = epoch.objective == 0.0 if epoch.diverged else seen == expected
-        found.lost_unless(right, f"{trial.card.trial_id} epoch {epoch.epoch} is {seen}, and had to be {expected}")
+        found.lost_unless(right, f"{trial.spec.trial_id} epoch {epoch.epoch} is {seen}, and had to be {expected}")
 
 
 def _audit_log(record: Sequence[TrialSnapshot], log: Path, repeats: int, found: Audit) -> None:
@@ -158,8 +158,8 @@ def _audit_log(record: Sequence[TrialSnapshot], log: Path, repeats: int, found: 
         found.duplicates.append(f"{found.repeated} epochs were begun again, more than the faults explain ({repeats})")
     for trial in record:
         for epoch in trial.epochs:
-            trained = (trial.card.trial_id, epoch.epoch) in begun
-            found.lost_unless(trained, f"{trial.card.trial_id} has epoch {epoch.epoch}, which was never trained")
+            trained = (trial.spec.trial_id, epoch.epoch) in begun
+            found.lost_unless(trained, f"{trial.spec.trial_id} has epoch {epoch.epoch}, which was never trained")
 
 
 def _where(line: dict[str, Any]) -> tuple[str, int]:
@@ -178,11 +178,11 @@ def _audit_journal(record: Sequence[TrialSnapshot], path: Path, found: Audit) ->
     for copy in optuna.load_study(study_name=path.parent.name, storage=storage).get_trials(deepcopy=False):
         copies[copy.user_attrs[ATTR_TRIAL]].append(copy)
     for trial in record:
-        copied = copies.pop(trial.card.trial_id, [])
-        if found.once(len(copied), f"Optuna's copy of {trial.card.trial_id}") and trial.state != "failed":
+        copied = copies.pop(trial.spec.trial_id, [])
+        if found.once(len(copied), f"Optuna's copy of {trial.spec.trial_id}") and trial.state != "failed":
             values = (trial.objective, copied[0].value)
             found.lost_unless(
-                values[0] == values[1], f"{trial.card.trial_id} has objectives {values} here and in Optuna"
+                values[0] == values[1], f"{trial.spec.trial_id} has objectives {values} here and in Optuna"
             )
     found.lost_unless(not copies, f"Optuna has trials that the record has not: {list(copies)}")
 
@@ -199,8 +199,8 @@ def _audit_mlflow(record: Sequence[TrialSnapshot], folder: Path, found: Audit) -
     if found.once(len(parents), "the run of the search"):
         _audit_parent(record, parents[0], found)
     for trial in record:
-        of_trial = runs.pop(trial.card.trial_id, [])
-        if found.once(len(of_trial), f"the run of {trial.card.trial_id}"):
+        of_trial = runs.pop(trial.spec.trial_id, [])
+        if found.once(len(of_trial), f"the run of {trial.spec.trial_id}"):
             _audit_run(trial, of_trial[0], found)
             _audit_points(trial, client, of_trial[0], found)
             _audit_artifact(trial, folder, of_trial[0], found)
@@ -216,26 +216,26 @@ def _audit_parent(record: Sequence[TrialSnapshot], run: "Run", found: Audit) -> 
 
 def _audit_run(trial: TrialSnapshot, run: "Run", found: Audit) -> None:
     tags = {TAG_STATE: trial.state, TAG_ATTEMPTS: str(trial.attempts)}
-    times = (trial.card.created_ms, None)
+    times = (trial.spec.created_ms, None)
     if trial.end is not None:
         tags[TAG_REASON] = trial.end.detail
-        times = (trial.card.created_ms, trial.end.time_ms)
+        times = (trial.spec.created_ms, trial.end.time_ms)
     wrong = {tag: run.data.tags.get(tag) for tag, value in tags.items() if run.data.tags.get(tag) != value}
-    found.lost_unless(not wrong, f"the run of {trial.card.trial_id} has tags {wrong}, and had to have {tags}")
-    params = flat(trial.card.config)
-    found.lost_unless(run.data.params == params, f"the run of {trial.card.trial_id} has params {run.data.params}")
+    found.lost_unless(not wrong, f"the run of {trial.spec.trial_id} has tags {wrong}, and had to have {tags}")
+    params = flat(trial.spec.config)
+    found.lost_unless(run.data.params == params, f"the run of {trial.spec.trial_id} has params {run.data.params}")
     seen = (run.info.start_time, run.info.end_time)
-    found.lost_unless(seen == times, f"the run of {trial.card.trial_id} lasts from and to {seen}, not {times}")
+    found.lost_unless(seen == times, f"the run of {trial.spec.trial_id} lasts from and to {seen}, not {times}")
     status = "FINISHED" if trial.state in ("completed", "pruned") else "FAILED"
-    found.lost_unless(run.info.status == status, f"the run of {trial.card.trial_id} is {run.info.status}")
+    found.lost_unless(run.info.status == status, f"the run of {trial.spec.trial_id} is {run.info.status}")
 
 
 def _audit_artifact(trial: TrialSnapshot, folder: Path, run: "Run", found: Audit) -> None:
     """The trial's config is there, and whole."""
     path = folder / ARTIFACTS / run.info.experiment_id / run.info.run_id / "artifacts" / CONFIG_FILE
-    config = TrialRecord(Storage(str(folder / SEARCH)), trial.card.trial_id).folder.read(CONFIG_FILE)
+    config = TrialRecord(Storage(str(folder / SEARCH)), trial.spec.trial_id).folder.read(CONFIG_FILE)
     whole = path.exists() and path.read_bytes() == config
-    found.lost_unless(whole, f"the run of {trial.card.trial_id} has not the artifact {path}")
+    found.lost_unless(whole, f"the run of {trial.spec.trial_id} has not the artifact {path}")
 
 
 def _audit_points(trial: TrialSnapshot, client: "MlflowClient", run: "Run", found: Audit) -> None:
@@ -243,7 +243,7 @@ def _audit_points(trial: TrialSnapshot, client: "MlflowClient", run: "Run", foun
     for metric in sorted({*expected, *run.data.metrics}):
         history = client.get_metric_history(run.info.run_id, metric)
         points = sorted((point.step, point.value, point.timestamp) for point in history)
-        where = f"{metric} of {trial.card.trial_id}"
+        where = f"{metric} of {trial.spec.trial_id}"
         for epoch, count in Counter(step for step, _, _ in points).items():
             if count > 1:
                 found.duplicates.append(f"{where} has {count} points in epoch {epoch}")

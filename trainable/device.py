@@ -20,7 +20,7 @@ _M_TRIM_THRESHOLD: Final = -1
 
 
 @dataclass(frozen=True)
-class Share:
+class ResourceShare:
     """The part of a node that a trial may use.
 
     Attributes:
@@ -59,7 +59,7 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
 
-def choose_compute(precision: Precision, share: Share) -> Compute:
+def choose_compute(precision: Precision, share: ResourceShare) -> Compute:
     """Pick the device that the share grants, and the precision.
 
     Raises:
@@ -87,7 +87,7 @@ def _automatic(device: torch.device) -> str:
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
-def limit_process(share: Share) -> None:
+def limit_process(share: ResourceShare) -> None:
     """Hold this process to its share, and make it fast there: threads, denormals, freed memory, GPU memory."""
     torch.set_num_threads(max(1, int(share.cpus)))
     _keep_freed_memory()

@@ -10,13 +10,13 @@ from ray import tune
 
 from trainable.data.data_identity import DataIdentity, require_same_data
 from trainable.data.trial_data import TrialData, reuse_trial_data
-from trainable.device import Compute, Share, choose_compute, free_memory, limit_process, settle_process
+from trainable.device import Compute, ResourceShare, choose_compute, free_memory, limit_process, settle_process
 from trainable.errors import InputError, SearchFaultError
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 from trainable.training import Training
 from trainable.trial_config import TrialConfig
-from trainable.trial_run import Place, Trainer, TrialRun
+from trainable.trial_run import Host, Trainer, TrialRun
 
 # What the driver puts into a Tune trial's config.
 TRIAL_ID: Final = "aerosweep_trial"
@@ -24,7 +24,7 @@ TRIAL_CONFIG: Final = "aerosweep_config"
 SEARCH_FOLDER: Final = "aerosweep_folder"
 CACHE_DIR: Final = "aerosweep_cache"
 SHARE: Final = "aerosweep_share"
-HELD_OUT: Final = "aerosweep_held_out"
+MEASURE_VAL: Final = "aerosweep_measure_val"
 DATA_OF: Final = "aerosweep_data_of"
 """Folder of the search whose data these must be, and their fingerprint."""
 # What an epoch's result carries back.
@@ -72,9 +72,9 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
         if self._run is None:
             self._run = self._start()
         record = self._run.step()
-        if self._assignment[HELD_OUT]:
+        if self._assignment[MEASURE_VAL]:
             # Before the last epoch is reported: the driver ends a confirmation when it has been measured.
-            self._run.measure_held_out()
+            self._run.measure_val()
         return {
             EPOCH: record.epoch,
             "objective": record.objective,
@@ -89,7 +89,7 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
     def _start(self) -> TrialRun:
         assignment = self._assignment
         config = TrialConfig.model_validate_json(assignment[TRIAL_CONFIG])
-        share = Share(**assignment[SHARE])
+        share = ResourceShare(**assignment[SHARE])
         compute = choose_compute(config.runtime.precision, share)
         limit_process(share)
         data = self._open_data(config)
@@ -98,7 +98,7 @@ class SegmentationTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships 
             self.build(config, data, compute),
             config.objective,
             tuple(entry.name for entry in data.image_set.classes),
-            Place(compute.name),
+            Host(compute.name),
             config.max_epochs,
         )
 

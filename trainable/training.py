@@ -22,7 +22,7 @@ from trainable.measure.evaluation import Evaluation, Scoring, evaluate
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.logit_adjustment import TAUS, log_priors
 from trainable.measure.split_metrics import adjusted_metrics, fit_tau, split_metrics
-from trainable.measure.val_counts import HeldOutCounts, HeldOutOutcome
+from trainable.measure.val_counts import ValCounts, ValOutcome
 from trainable.micro_batches import MicroBatches
 from trainable.network.compilation import compile_seconds, compiled
 from trainable.network.model import build_model
@@ -142,7 +142,7 @@ class Training:
         metrics |= adjusted_metrics(adjusted[place], taus[place], image_set)
         return metrics | ({names.DEV_LOSS: evaluation.loss} if math.isfinite(evaluation.loss) else {})
 
-    def measure_held_out(self, weights: State, tau: float) -> HeldOutOutcome:
+    def measure_val(self, weights: State, tau: float) -> ValOutcome:
         """Evaluate weights on val, with and without logit adjustment; training does not go on after it.
 
         Args:
@@ -155,12 +155,12 @@ class Training:
         (adjusted,) = evaluation.adjusted
         metrics = split_metrics(evaluation.matrix, evaluation.objects, data.image_set)
         metrics |= adjusted_metrics(adjusted.sum(axis=0), tau, data.image_set)
-        counts = HeldOutCounts(
+        counts = ValCounts(
             **self._image_counts(evaluation, data.splits.val),
             adjusted_counts=outcome_counts(torch.from_numpy(adjusted)).numpy(),
             tau=tau,
         )
-        return HeldOutOutcome(metrics, evaluation.matrix, counts)
+        return ValOutcome(metrics, evaluation.matrix, counts)
 
     def _image_counts(self, evaluation: Evaluation, indices: Sequence[int]) -> dict[str, Any]:
         """The fields of `ImageCounts`."""

@@ -8,16 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
-from trainable.measure.val_counts import HeldOutOutcome
+from trainable.measure.val_counts import ValOutcome
 from trainable.record import metric_names as names
 from trainable.record.checkpoint import Checkpoints, from_bytes, to_bytes
 from trainable.record.metric_names import MIOU
-from trainable.record.record_types import EpochRecord, HeldOutRecord, now_ms
+from trainable.record.record_types import EpochRecord, ValRecord, now_ms
 from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
-    HELD_OUT_COUNTS_FILE,
-    HELD_OUT_MATRIX_FILE,
     PER_IMAGE_COUNTS_FILE,
+    VAL_COUNTS_FILE,
+    VAL_MATRIX_FILE,
     WEIGHTS_FILE,
     TrialRecord,
 )
@@ -43,13 +43,13 @@ class Trainer(Protocol):
         """The weights alone; empty where there is nothing worth keeping."""
         ...
 
-    def measure_held_out(self, weights: State, tau: float) -> HeldOutOutcome:
+    def measure_val(self, weights: State, tau: float) -> ValOutcome:
         """Evaluate weights on val, with and without logit adjustment of strength `tau`."""
         ...
 
 
 @dataclass(frozen=True)
-class Place:
+class Host:
     """Where a trial runs.
 
     Attributes:
@@ -79,7 +79,7 @@ class TrialRun:
         trainer: Trainer,
         objective: str,
         class_names: tuple[str, ...],
-        place: Place,
+        place: Host,
         max_epochs: int,
     ) -> None:
         self._record = record
@@ -145,7 +145,7 @@ class TrialRun:
         self._in_step = False
         return self._durable[epoch - 1]
 
-    def measure_held_out(self) -> None:
+    def measure_val(self) -> None:
         """Measure the best epoch's weights on val, once, when the trial is complete; else do nothing.
 
         Raises:
@@ -154,15 +154,15 @@ class TrialRun:
         last = self._durable[-1] if self._durable else None
         if last is None or last.diverged is not None or last.epoch < self._max_epochs:
             return
-        if self._record.held_out() is not None:
+        if self._record.val() is not None:
             return
         best = self._durable[last.best_epoch - 1]
-        outcome = self._trainer.measure_held_out(self._weights(best), best.metrics.get(names.ADJUSTED_TAU, 0))
+        outcome = self._trainer.measure_val(self._weights(best), best.metrics.get(names.ADJUSTED_TAU, 0))
         files = {
-            HELD_OUT_COUNTS_FILE: outcome.counts.to_bytes(),
-            HELD_OUT_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
+            VAL_COUNTS_FILE: outcome.counts.to_bytes(),
+            VAL_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
         }
-        self._record.add_held_out(HeldOutRecord(best.epoch, now_ms(), outcome.metrics), files)
+        self._record.add_val(ValRecord(best.epoch, now_ms(), outcome.metrics), files)
 
     def _weights(self, best: EpochRecord) -> State:
         name = self._record.best_file(best.epoch, WEIGHTS_FILE)

@@ -24,10 +24,10 @@ from analysis.words.number_words import short, signed
 from search.decide.confirm_plan import FOLDER, Candidate
 from search.project.csv_table import csv_bytes
 from trainable.errors import InputError
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.storage import Storage
-from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, TrialRecord
+from trainable.record.trial_record import VAL_COUNTS_FILE, TrialRecord
 from trainable.record.trial_words import loss_name, model_and_loss
 
 _TITLES: Final = {
@@ -51,16 +51,16 @@ def confirmed_trials(
     found = []
     for candidate in chosen:
         trial = candidate.trial
-        ended = [run for run in runs if run.card.confirms == trial.card.trial_id and run.end is not None]
-        measured = [run for run in ended if run.held_out is not None]
+        ended = [run for run in runs if run.spec.confirms == trial.spec.trial_id and run.end is not None]
+        measured = [run for run in ended if run.val is not None]
         if measured:
             found.append(
                 ConfirmedTrial(
-                    trial=trial.card.trial_id,
-                    label=model_and_loss(trial.card.config),
-                    loss=loss_name(trial.card.config),
+                    trial=trial.spec.trial_id,
+                    label=model_and_loss(trial.spec.config),
+                    loss=loss_name(trial.spec.config),
                     reasons=candidate.reasons,
-                    baseline=trial.card.baseline,
+                    baseline=trial.spec.baseline,
                     dev=trial.objective or 0.0,
                     epochs=len(measured[0].epochs),
                     runs=tuple(_counts(folder, run) for run in measured),
@@ -70,14 +70,14 @@ def confirmed_trials(
     return found
 
 
-def _counts(folder: Storage, run: TrialSnapshot) -> HeldOutCounts:
-    record = TrialRecord(folder.child(FOLDER), run.card.trial_id)
-    data = record.folder.read(HELD_OUT_COUNTS_FILE)
+def _counts(folder: Storage, run: TrialSnapshot) -> ValCounts:
+    record = TrialRecord(folder.child(FOLDER), run.spec.trial_id)
+    data = record.folder.read(VAL_COUNTS_FILE)
     try:
-        return HeldOutCounts.from_bytes(data or b"")
+        return ValCounts.from_bytes(data or b"")
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"{record.folder.url}/{HELD_OUT_COUNTS_FILE} must be the whole file that the run wrote",
+            f"{record.folder.url}/{VAL_COUNTS_FILE} must be the whole file that the run wrote",
             "none" if data is None else f"{type(error).__name__}: {error}",
             f"Delete the folder {record.folder.url} and run `aerosweep confirm` again: the run is made anew",
         ) from error

@@ -26,7 +26,7 @@ def effort_by_loss(trials: Sequence[TrialSnapshot]) -> pd.DataFrame:
     ended = [trial for trial in trials if trial.end is not None]
     frame = pd.DataFrame(
         {
-            "loss": [loss_name(trial.card.config) for trial in ended],
+            "loss": [loss_name(trial.spec.config) for trial in ended],
             "objective": [_objective(trial) for trial in ended],
             "pruned": [trial.state == "pruned" for trial in ended],
             "hours": [(minutes_trained(trial) or 0.0) / 60 for trial in ended],

@@ -132,7 +132,7 @@ def best_text(state: SearchState) -> str:
         return "nothing to compare yet"
     front = pareto_front(state.trials.values(), state.objectives) if len(state.objectives) > 1 else ()
     on_front = f", {len(front)} on the front" if front else ""
-    return f"best {best.objective:.3f} by {best.card.trial_id} ({model_and_loss(best.card.config)}){on_front}"
+    return f"best {best.objective:.3f} by {best.spec.trial_id} ({model_and_loss(best.spec.config)}){on_front}"
 
 
 def epochs_left(state: SearchState) -> float:
@@ -141,11 +141,11 @@ def epochs_left(state: SearchState) -> float:
     Stopped trials are shorter; one trial of full length is counted among them, which keeps early guesses high.
     """
     lengths = [
-        len(trial.epochs) for trial in state.trials.values() if trial.end is not None and not trial.card.baseline
+        len(trial.epochs) for trial in state.trials.values() if trial.end is not None and not trial.spec.baseline
     ]
     expected = (sum(lengths) + state.max_epochs) / (len(lengths) + 1)
     open_trials = [trial for trial in state.trials.values() if trial.end is None]
-    left = sum(_epochs_left_of(trial, state.max_epochs if trial.card.baseline else expected) for trial in open_trials)
+    left = sum(_epochs_left_of(trial, state.max_epochs if trial.spec.baseline else expected) for trial in open_trials)
     return left + expected * max(0, state.budget_trials - len(state.trials))
 
 
@@ -196,12 +196,12 @@ def progress_line(state: SearchState, now: float) -> str:
 
 def running_rows(state: SearchState) -> list[tuple[str, str, str, str, str]]:
     """Trial, model, loss, epoch and objective of each running trial, in the order of their suggestion."""
-    trials = sorted((state.trials[i] for i in state.running if i in state.trials), key=lambda trial: trial.card.number)
+    trials = sorted((state.trials[i] for i in state.running if i in state.trials), key=lambda trial: trial.spec.number)
     return [
         (
-            trial.card.trial_id,
-            str(trial.card.config.get("model", {}).get("architecture", "?")),
-            loss_text(trial.card.config),
+            trial.spec.trial_id,
+            str(trial.spec.config.get("model", {}).get("architecture", "?")),
+            loss_text(trial.spec.config),
             f"epoch {len(trial.epochs)}/{state.max_epochs}",
             "" if trial.objective is None else f"{trial.objective:.3f}",
         )

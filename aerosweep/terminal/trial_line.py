@@ -15,11 +15,11 @@ def ended_line(trial: TrialSnapshot, max_epochs: int) -> str:
         trial: With an end marker.
         max_epochs: Epochs of a trial that is not stopped early.
     """
-    begin = f"{trial.card.trial_id} {trial.state} at epoch {len(trial.epochs)}/{max_epochs}"
+    begin = f"{trial.spec.trial_id} {trial.state} at epoch {len(trial.epochs)}/{max_epochs}"
     if trial.state in ("failed", "diverged"):
-        return f"{begin} ({model_and_loss(trial.card.config)}): {_reason(trial)}"
+        return f"{begin} ({model_and_loss(trial.spec.config)}): {_reason(trial)}"
     objective = "" if trial.objective is None else f", objective {trial.objective:.3f}"
-    return f"{begin}{objective} ({model_and_loss(trial.card.config)})"
+    return f"{begin}{objective} ({model_and_loss(trial.spec.config)})"
 
 
 def _reason(trial: TrialSnapshot) -> str:

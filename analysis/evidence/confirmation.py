@@ -10,7 +10,7 @@ import numpy as np
 from analysis.evidence.claims import Claim, Configuration, compare, vanishes_when_adjusted
 from analysis.evidence.scene_bootstrap import MeanInterval, interval_of_mean
 from analysis.evidence.scene_scores import Metric, SceneCounts, SplitCounts, scene_metric
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 
 SUMMARY_METRICS: Final = ("miou", "thing_miou", "thing_miss_rate", "thing_false_alarms_per_image")
 """What is shown of every configuration, beside the objectives."""
@@ -43,7 +43,7 @@ class ConfirmedTrial:
     baseline: bool
     dev: float
     epochs: int
-    runs: tuple[HeldOutCounts, ...]
+    runs: tuple[ValCounts, ...]
     lost: int = 0
     run_ids: tuple[str, ...] = ()
 
@@ -168,7 +168,7 @@ def choose_reference(trials: Sequence[_Ranked]) -> _Ranked | None:
     return None
 
 
-def metric_names(counts: HeldOutCounts, objectives: Sequence[str]) -> list[str]:
+def metric_names(counts: ValCounts, objectives: Sequence[str]) -> list[str]:
     """What is scored: the objectives, the summary, and each thing class by IoU, miss rate and false alarms."""
     things = [name for name, thing in zip(counts.class_names, counts.things, strict=True) if thing]
     by_class = [f"{kind}/{name}" for name in things for kind in ("iou", *OBJECT_KINDS)]
@@ -176,7 +176,7 @@ def metric_names(counts: HeldOutCounts, objectives: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*objectives, *summary, *by_class]))
 
 
-def _metrics(counts: HeldOutCounts, objectives: Sequence[str]) -> list[Metric]:
+def _metrics(counts: ValCounts, objectives: Sequence[str]) -> list[Metric]:
     things = np.flatnonzero(counts.things).tolist()
     return [scene_metric(name, counts.class_names, things) for name in metric_names(counts, objectives)]
 

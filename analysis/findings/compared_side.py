@@ -9,7 +9,7 @@ from analysis.evidence.scene_scores import Metric, SceneCounts, SplitCounts, sce
 from analysis.recorded.recorded_search import RecordedTrial
 from analysis.words.configuration_words import architecture_title, configuration_words
 from trainable.measure.image_counts import ImageCounts
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 
 
 class NothingToCompare(Exception):  # noqa: N818 (no error: the report says so and goes on)
@@ -69,7 +69,7 @@ class Side:
     @cached_property
     def adjusted_networks(self) -> list[SceneCounts]:
         """The same after logit adjustment; empty where that was not measured."""
-        held = [run for run in self.runs if isinstance(run, HeldOutCounts)]
+        held = [run for run in self.runs if isinstance(run, ValCounts)]
         return [SplitCounts(run.adjusted_counts, run.objects).by_scene(run.scenes) for run in held]
 
     def metric(self, name: str) -> Metric:

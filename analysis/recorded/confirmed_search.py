@@ -9,7 +9,7 @@ from analysis.evidence.confirmation import ConfirmedTrial
 from analysis.evidence.scene_scores import SplitCounts
 from analysis.recorded.recorded_search import RecordedSearch, RecordedTrial
 from analysis.words.number_words import counted, listed
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 
 _UNFINISHED: Final = ("running", "interrupted")
 
@@ -46,7 +46,7 @@ def missing_of_confirmation(search: RecordedSearch) -> list[str]:
     return [*filter(None, found), *_uneven(search, measured)]
 
 
-def _measured(search: RecordedSearch) -> list[tuple[RecordedTrial, HeldOutCounts]]:
+def _measured(search: RecordedSearch) -> list[tuple[RecordedTrial, ValCounts]]:
     """Runs of known trials with their counts, those on the val split that most of them saw."""
     runs = [(run, counts) for run in search.runs if run.ended and (counts := _readable(run)) is not None]
     runs = [(run, counts) for run, counts in runs if _has_trial(search, run)]
@@ -57,9 +57,9 @@ def _measured(search: RecordedSearch) -> list[tuple[RecordedTrial, HeldOutCounts
     return [pair for pair, split in zip(runs, splits, strict=True) if split == most]
 
 
-def _readable(run: RecordedTrial) -> HeldOutCounts | None:
+def _readable(run: RecordedTrial) -> ValCounts | None:
     """The counts of a run, or None where there are none that statistics can be made of."""
-    counts = run.held_out
+    counts = run.val
     try:
         if counts is not None:
             SplitCounts(counts.counts, counts.objects).by_scene(counts.scenes)
@@ -69,14 +69,14 @@ def _readable(run: RecordedTrial) -> HeldOutCounts | None:
     return counts
 
 
-def _split_of(counts: HeldOutCounts) -> tuple[object, ...]:
+def _split_of(counts: ValCounts) -> tuple[object, ...]:
     """What is the same for networks that were measured on the same images."""
     pixels = counts.counts[..., :2].sum(axis=2)
     return counts.class_names, counts.images, counts.scenes, pixels.tobytes(), counts.objects[..., 0].tobytes()
 
 
 def _confirmed(
-    search: RecordedSearch, trial: RecordedTrial, measured: Sequence[tuple[RecordedTrial, HeldOutCounts]]
+    search: RecordedSearch, trial: RecordedTrial, measured: Sequence[tuple[RecordedTrial, ValCounts]]
 ) -> ConfirmedTrial:
     mine = [(run, counts) for run, counts in measured if run.confirms == trial.trial_id]
     lost = [
@@ -110,7 +110,7 @@ def _said(names: Sequence[str], one: str, several: str) -> str:
     return f"The run {names[0]} {one}." if len(names) == 1 else f"The runs {listed(list(shown))} {several}."
 
 
-def _uneven(search: RecordedSearch, measured: Iterable[tuple[RecordedTrial, HeldOutCounts]]) -> list[str]:
+def _uneven(search: RecordedSearch, measured: Iterable[tuple[RecordedTrial, ValCounts]]) -> list[str]:
     """That configurations have unequal numbers of seeds, or runs unequal lengths."""
     epochs: dict[str, set[int]] = {}
     seeds: Counter[str] = Counter()

@@ -176,8 +176,8 @@ class _Reader:
     def _read_trial(self, run: "Run") -> RecordedTrial | None:
         tags, info = run.data.tags, run.info
         source = MlflowSource(self._client, info.run_id)
-        card = _card(source.artifact(info.run_id, CONFIG_FILE))
-        if card is None:
+        spec = _spec(source.artifact(info.run_id, CONFIG_FILE))
+        if spec is None:
             return None
         return RecordedTrial(
             source=source,
@@ -187,21 +187,21 @@ class _Reader:
             reason=tags.get(TAG_REASON, ""),
             baseline=tags.get(TAG_BASELINE) == "true",
             confirms=tags.get(TAG_CONFIRMS, ""),
-            params=card["params"],
-            config=card["config"],
+            params=spec["params"],
+            config=spec["config"],
             metrics=dict(run.data.metrics),
             minutes=(info.end_time - info.start_time) / 60_000 if info.end_time else float("nan"),
         )
 
 
-def _card(data: bytes | None) -> dict[str, Any] | None:
+def _spec(data: bytes | None) -> dict[str, Any] | None:
     """What was suggested, or None where that is not (wholly) there."""
     try:
-        card = json.loads(data or b"")
+        spec = json.loads(data or b"")
     except ValueError:
         return None
-    known = isinstance(card, dict) and all(isinstance(card.get(key), dict) for key in ("params", "config"))
-    return card if known else None
+    known = isinstance(spec, dict) and all(isinstance(spec.get(key), dict) for key in ("params", "config"))
+    return spec if known else None
 
 
 def _dataset(trials: Sequence[RecordedTrial]) -> Any:

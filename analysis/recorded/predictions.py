@@ -11,7 +11,7 @@ from analysis.recorded.recorded_search import RecordedTrial
 from trainable.config.user_class import in_one_line
 from trainable.data.image_set import IGNORED
 from trainable.data.trial_data import TrialData
-from trainable.device import Compute, Share, choose_compute
+from trainable.device import Compute, ResourceShare, choose_compute
 from trainable.errors import InputError
 from trainable.measure.confusion import confusion_matrices, outcome_counts
 from trainable.measure.image_counts import ImageCounts
@@ -132,7 +132,7 @@ def _load(trial: RecordedTrial, class_names: tuple[str, ...]) -> tuple[nn.Module
 
 
 def _compute(config: TrialConfig) -> Compute:
-    share = Share(gpus=1 if torch.cuda.is_available() else 0)
+    share = ResourceShare(gpus=1 if torch.cuda.is_available() else 0)
     precision = config.runtime.precision
     return choose_compute("auto" if precision == "fp16" and share.gpus == 0 else precision, share)
 

@@ -21,13 +21,13 @@ from analysis.words.configuration_words import configuration_words
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import LabelClass
 from trainable.measure.image_counts import ImageCounts
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 from trainable.record.metric_names import OBJECTIVE
 from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
-    HELD_OUT_COUNTS_FILE,
-    HELD_OUT_MATRIX_FILE,
     PER_IMAGE_COUNTS_FILE,
+    VAL_COUNTS_FILE,
+    VAL_MATRIX_FILE,
     WEIGHTS_FILE,
 )
 from trainable.record.trial_words import loss_name, model_and_loss
@@ -132,11 +132,11 @@ class RecordedTrial:
         return self._decoded(ImageCounts, PER_IMAGE_COUNTS_FILE)
 
     @cached_property
-    def held_out(self) -> HeldOutCounts | None:
+    def val(self) -> ValCounts | None:
         """Of a confirmation: what its network did on each val image, or None."""
         if not self.confirms:
             return None
-        return self._decoded(HeldOutCounts, HELD_OUT_COUNTS_FILE.replace("/", "_"))
+        return self._decoded(ValCounts, VAL_COUNTS_FILE.replace("/", "_"))
 
     @cached_property
     def matrix(self) -> NDArray[np.int64] | None:
@@ -144,11 +144,11 @@ class RecordedTrial:
         return _decoded_matrix(self.source.artifact(self.run_id, CONFUSION_MATRIX_FILE))
 
     @cached_property
-    def held_out_matrix(self) -> NDArray[np.int64] | None:
+    def val_matrix(self) -> NDArray[np.int64] | None:
         """Of a confirmation: the confusion matrix on val, (C, C), rows true, or None."""
         if not self.confirms:
             return None
-        return _decoded_matrix(self.source.artifact(self.run_id, HELD_OUT_MATRIX_FILE.replace("/", "_")))
+        return _decoded_matrix(self.source.artifact(self.run_id, VAL_MATRIX_FILE.replace("/", "_")))
 
     def _decoded(self, kind: type[Counted], name: str) -> Counted | None:
         """What an artifact holds; one that is damaged, or of an older version, is named in the log and left out."""

@@ -7,7 +7,7 @@ from typing import Final
 from search.config.search_config import ConfirmConfig, SearchConfig
 from search.decide.plan import Ending, ended_by_epochs
 from search.decide.ranking import ranked
-from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, now_ms
+from trainable.record.record_types import EpochRecord, TrialSnapshot, TrialSpec, now_ms
 from trainable.record.trial_words import loss_name
 from trainable.trial_config import TrialConfig
 
@@ -36,24 +36,24 @@ def candidates(trials: Iterable[TrialSnapshot], confirm: ConfirmConfig) -> list[
         confirm: Which ones are wanted.
     """
     order = [trial for trial in ranked(trials) if trial.end is not None]
-    reasons: dict[str, list[str]] = {trial.card.trial_id: [] for trial in order}
+    reasons: dict[str, list[str]] = {trial.spec.trial_id: [] for trial in order}
     for rank, trial in enumerate(order[: confirm.top], start=1):
-        reasons[trial.card.trial_id].append(f"rank {rank}")
+        reasons[trial.spec.trial_id].append(f"rank {rank}")
     if confirm.best_of_each_loss:
         best: dict[str, str] = {}
         for trial in order:
-            best.setdefault(loss_name(trial.card.config), trial.card.trial_id)
+            best.setdefault(loss_name(trial.spec.config), trial.spec.trial_id)
         for name, trial_id in best.items():
             reasons[trial_id].append(f"best {name}")
-    baseline = next((trial.card.trial_id for trial in order if trial.card.baseline), None)
+    baseline = next((trial.spec.trial_id for trial in order if trial.spec.baseline), None)
     if confirm.best_baseline and baseline is not None:
         reasons[baseline].append("best baseline")
-    return [Candidate(trial, tuple(why)) for trial in order if (why := reasons[trial.card.trial_id])]
+    return [Candidate(trial, tuple(why)) for trial in order if (why := reasons[trial.spec.trial_id])]
 
 
 def chosen_ids(trials: Iterable[TrialSnapshot], confirm: ConfirmConfig) -> set[str]:
     """Ids of the candidates."""
-    return {candidate.trial.card.trial_id for candidate in candidates(trials, confirm)}
+    return {candidate.trial.spec.trial_id for candidate in candidates(trials, confirm)}
 
 
 def confirmed_candidates(
@@ -67,13 +67,13 @@ def confirmed_candidates(
         confirm: Which ones are wanted now; an earlier launch may have wanted others.
     """
     known = list(trials)
-    reasons = {candidate.trial.card.trial_id: candidate.reasons for candidate in candidates(known, confirm)}
-    sources = {run.card.confirms for run in runs}
-    found = [trial for trial in ranked(known) if trial.card.trial_id in sources]
-    return [Candidate(trial, reasons.get(trial.card.trial_id, ("chosen earlier",))) for trial in found]
+    reasons = {candidate.trial.spec.trial_id: candidate.reasons for candidate in candidates(known, confirm)}
+    sources = {run.spec.confirms for run in runs}
+    found = [trial for trial in ranked(known) if trial.spec.trial_id in sources]
+    return [Candidate(trial, reasons.get(trial.spec.trial_id, ("chosen earlier",))) for trial in found]
 
 
-class ConfirmProgram:
+class ConfirmPlan:
     """Plans a confirmation's runs; none is ever stopped early.
 
     Runs of an earlier launch that are no longer planned, because the search was extended since, are finished and kept.
@@ -96,28 +96,28 @@ class ConfirmProgram:
         """The runs of the plan and those of earlier plans."""
         return len({*self._planned, *known})
 
-    def next_card(self, known: Mapping[str, TrialSnapshot]) -> TrialCard | None:
+    def next_spec(self, known: Mapping[str, TrialSnapshot]) -> TrialSpec | None:
         """The next planned run that has not begun."""
         for trial_id, (source, number) in self._planned.items():
             if trial_id not in known:
-                return self._card(trial_id, len(known), source, number)
+                return self._spec(trial_id, len(known), source, number)
         return None
 
-    def _card(self, trial_id: str, place: int, source: TrialSnapshot, number: int) -> TrialCard:
+    def _spec(self, trial_id: str, place: int, source: TrialSnapshot, number: int) -> TrialSpec:
         changes = {
             "dataset": self._config.dataset,
             "runtime": self._config.runtime,
             "max_epochs": self._config.budget.max_epochs,
             "seed": fresh_seed(self._config.seed, number),
         }
-        return TrialCard(
+        return TrialSpec(
             trial_id=trial_id,
             number=place,
-            params=source.card.params,
-            config=TrialConfig.model_validate(source.card.config | changes).model_dump(mode="json"),
-            baseline=source.card.baseline,
+            params=source.spec.params,
+            config=TrialConfig.model_validate(source.spec.config | changes).model_dump(mode="json"),
+            baseline=source.spec.baseline,
             created_ms=now_ms(),
-            confirms=source.card.trial_id,
+            confirms=source.spec.trial_id,
         )
 
     def remember(self, trial_id: str, epochs: Iterable[EpochRecord]) -> None:
@@ -130,14 +130,14 @@ class ConfirmProgram:
     def ended(self, trial: TrialSnapshot) -> Ending | None:
         """Diverged, or trained to the end and measured on val."""
         ending = ended_by_epochs(trial, self._config.budget.max_epochs)
-        if ending is not None and ending[0] == "completed" and trial.held_out is None:
+        if ending is not None and ending[0] == "completed" and trial.val is None:
             return None
         return ending
 
 
 def run_id(source: TrialSnapshot, number: int) -> str:
     """The id of the run that trains a trial again with its `number`-th fresh seed, from 1: `t0007-s1`."""
-    return f"{source.card.trial_id}-s{number}"
+    return f"{source.spec.trial_id}-s{number}"
 
 
 def fresh_seed(seed: int, number: int) -> int:

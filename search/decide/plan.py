@@ -3,20 +3,20 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from trainable.record.record_types import EndReason, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndReason, EpochRecord, TrialSnapshot, TrialSpec
 
 Ending = tuple[EndReason, str]
 """Why a trial ends, for the record and for a person."""
 
 
-class Program(Protocol):
+class Plan(Protocol):
     """Which trials there are to be, and which of them go on; asked by the conductor, which keeps the record."""
 
     def total(self, known: Mapping[str, TrialSnapshot]) -> int:
         """How many trials there will be in all, those of earlier launches included."""
         ...
 
-    def next_card(self, known: Mapping[str, TrialSnapshot]) -> TrialCard | None:
+    def next_spec(self, known: Mapping[str, TrialSnapshot]) -> TrialSpec | None:
         """The next trial that is not known yet, or None when there are to be no more."""
         ...
 

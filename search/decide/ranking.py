@@ -22,7 +22,7 @@ def ranked(trials: Iterable[TrialSnapshot]) -> list[TrialSnapshot]:
 
 def rank_key(trial: TrialSnapshot) -> tuple[float, int]:
     """What ranked trials are sorted by, ascending."""
-    return -(trial.objective or 0.0), trial.card.number
+    return -(trial.objective or 0.0), trial.spec.number
 
 
 def measured_values(trial: TrialSnapshot, objectives: Sequence[str]) -> tuple[float | None, ...]:
@@ -70,7 +70,7 @@ def pareto_front(trials: Iterable[TrialSnapshot], objectives: Sequence[str]) -> 
     for trial in trials:
         values = objective_values(trial, objectives) if trial.state == "completed" else None
         if values is not None:
-            ids.append(trial.card.trial_id)
+            ids.append(trial.spec.trial_id)
             rows.append(values)
     return {trial_id for trial_id, best in zip(ids, non_dominated(rows, objectives), strict=True) if best}
 

@@ -77,7 +77,7 @@ class Observation:
         """
         values = tuple(epoch.objective for epoch in trial.epochs)
         finals = measured_values(trial, objectives) if trial.epochs else ()
-        return Observation(trial.card.params, trial.state, values, finals, trial.card.trial_id)
+        return Observation(trial.spec.params, trial.state, values, finals, trial.spec.trial_id)
 
 
 class Sampler:
@@ -120,7 +120,7 @@ class Sampler:
         return suggest(study.ask(), self._space)
 
     def _observation(self, trial: TrialSnapshot) -> Observation:
-        trial_id = trial.card.trial_id
+        trial_id = trial.spec.trial_id
         observation = self._observed.get(trial_id)
         if observation is None:
             observation = Observation.of(trial, self._objectives)

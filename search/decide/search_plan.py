@@ -8,11 +8,11 @@ from search.decide.rungs import Rungs
 from search.decide.sampler import Sampler
 from search.space.baselines import baseline_points
 from search.space.space import Value, nested
-from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, now_ms, trial_name
+from trainable.record.record_types import EpochRecord, TrialSnapshot, TrialSpec, now_ms, trial_name
 from trainable.trial_config import TrialConfig
 
 
-class SearchProgram:
+class SearchPlan:
     """Suggests a search's trials and judges them.
 
     Args:
@@ -31,14 +31,14 @@ class SearchProgram:
         """The budget; more where an earlier launch had a larger one."""
         return max(self._config.budget.trials, len(known))
 
-    def next_card(self, known: Mapping[str, TrialSnapshot]) -> TrialCard | None:
+    def next_spec(self, known: Mapping[str, TrialSnapshot]) -> TrialSpec | None:
         """The next baseline or suggestion, or None when the budget is spent."""
         number = len(known)
         if number >= self._config.budget.trials:
             return None
         baseline = number < len(self._baselines)
         values = self._baselines[number] if baseline else self._sampler.next_point(known.values())
-        return TrialCard(
+        return TrialSpec(
             trial_id=trial_name(number),
             number=number,
             params=dict(self._space.searched(values)),
@@ -54,7 +54,7 @@ class SearchProgram:
     def stops(self, trial: TrialSnapshot, epoch: EpochRecord) -> Ending | None:
         """Stop a trial that is not among the best at a rung."""
         # Baselines fill the rungs but are never stopped: losses are compared at equal length.
-        if not self._rungs.passes(trial.card.trial_id, epoch) and not trial.card.baseline:
+        if not self._rungs.passes(trial.spec.trial_id, epoch) and not trial.spec.baseline:
             return "pruned", f"below the best 1/{self._config.scheduler.reduction_factor} at epoch {epoch.epoch}"
         return None
 

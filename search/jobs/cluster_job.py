@@ -41,7 +41,7 @@ _TALKATIVE: Final = (
 """Loggers that tell of each upload and each closed connection."""
 
 
-class UnreachableError(InputError):
+class DashboardUnreachableError(InputError):
     """The dashboard does not answer; a little later it perhaps does."""
 
 
@@ -139,7 +139,7 @@ class ClusterJobs:
                     return exit_code(details)
                 lost = 0
                 time.sleep(_POLL_SECONDS)
-            except (UnreachableError, TunnelError) as error:
+            except (DashboardUnreachableError, TunnelError) as error:
                 lost += 1
                 if lost == 1:
                     note(f"connection lost; the job goes on without it, Ctrl-C leaves it alone ({error.value})")
@@ -267,8 +267,8 @@ def _refuse_without_token(address: str, said: str) -> NoReturn:
     ) from None
 
 
-def _unreachable(address: str, error: Exception) -> UnreachableError:
-    return UnreachableError(
+def _unreachable(address: str, error: Exception) -> DashboardUnreachableError:
+    return DashboardUnreachableError(
         f"a Ray dashboard must answer at {address}",
         in_short(error),
         "Start the cluster (`ray up cluster.yaml`), and give --cluster, or --address with the tunnel of "

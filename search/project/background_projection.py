@@ -19,7 +19,7 @@ _SWITCH_SECONDS: Final = 0.0005
 every turn, and each time it woke up it would wait that long for a projection that computes: a third of its time."""
 
 
-class UnreachableError(Exception):
+class TrackerUnreachableError(Exception):
     """No trial at all can be projected at present, whichever is tried."""
 
 
@@ -36,7 +36,7 @@ class Projection(Protocol):
         """Bring the projection of one trial up to date; called again with the same snapshot it changes nothing.
 
         Raises:
-            UnreachableError: No other trial would fare better.
+            TrackerUnreachableError: No other trial would fare better.
             Exception: Whatever keeps this one from it; in both cases the snapshot is offered again later.
         """
         ...
@@ -81,7 +81,7 @@ class BackgroundProjection:
     def offer(self, trial: TrialSnapshot) -> None:
         """Hand over the present state of a trial; returns at once."""
         with self._changed:
-            self._waiting[trial.card.trial_id] = trial
+            self._waiting[trial.spec.trial_id] = trial
             self._changed.notify_all()
 
     def close(self, timeout: float) -> int:
@@ -141,13 +141,13 @@ class BackgroundProjection:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _failed(self, trial: TrialSnapshot, error: Exception) -> None:
-        trial_id = trial.card.trial_id
+        trial_id = trial.spec.trial_id
         with self._changed:
             if self._stopped:
                 return  # nobody waits for it any more, nor for a line about it
             if self._closing:
                 self._given_up.add(trial_id)
-                if isinstance(error, UnreachableError):
+                if isinstance(error, TrackerUnreachableError):
                     self._given_up.update(self._waiting)
                     self._waiting.clear()
             else:
@@ -164,8 +164,8 @@ class BackgroundProjection:
 
     def _succeeded(self, trial: TrialSnapshot) -> None:
         with self._changed:
-            self._failing.pop(trial.card.trial_id, None)
-            self._given_up.discard(trial.card.trial_id)
+            self._failing.pop(trial.spec.trial_id, None)
+            self._given_up.discard(trial.spec.trial_id)
             recovered = self._down and not self._failing and not self._given_up and not self._stopped
         if recovered:
             self._down = False

@@ -86,22 +86,22 @@ def leaderboard(trials: Sequence[TrialSnapshot], objectives: Sequence[str] = ("m
 
 def _order_of_unranked(trial: TrialSnapshot) -> tuple[bool, int]:
     """What has only just begun, then what failed or diverged."""
-    return trial.state in UNSOUND, trial.card.number
+    return trial.state in UNSOUND, trial.spec.number
 
 
 def _row(trial: TrialSnapshot, rank: int | None, objectives: Sequence[str], front: set[str]) -> LeaderboardRow:
-    model = trial.card.config.get("model", {})
+    model = trial.spec.config.get("model", {})
     metrics = trial.best.metrics if trial.best else {}
     # The 0 of a diverged trial is what the sampler is told, not a measurement.
     values = (None,) * len(objectives) if trial.state == "diverged" else measured_values(trial, objectives)
     return LeaderboardRow(
         rank=rank,
-        trial=trial.card.trial_id,
+        trial=trial.spec.trial_id,
         state=trial.state,
-        baseline=trial.card.baseline,
+        baseline=trial.spec.baseline,
         architecture=str(model.get("architecture", "")),
         encoder=str(model.get("encoder", "")),
-        loss=loss_text(trial.card.config),
+        loss=loss_text(trial.spec.config),
         epochs=len(trial.epochs),
         objective=values[0],
         miou=metrics.get(MIOU),
@@ -111,7 +111,7 @@ def _row(trial: TrialSnapshot, rank: int | None, objectives: Sequence[str], fron
         false_alarms=metrics.get(THING_FALSE_ALARMS),
         minutes=minutes_trained(trial),
         objectives=dict(zip(objectives, values, strict=True)),
-        pareto=trial.card.trial_id in front,
+        pareto=trial.spec.trial_id in front,
     )
 
 
@@ -127,7 +127,7 @@ def minutes_trained(trial: TrialSnapshot) -> float | None:
 
 def _step_ms(trial: TrialSnapshot, before: EpochRecord | None, epoch: EpochRecord) -> int | None:
     if before is None:
-        return max(0, epoch.time_ms - trial.card.created_ms) if epoch.attempt == 1 else None
+        return max(0, epoch.time_ms - trial.spec.created_ms) if epoch.attempt == 1 else None
     return max(0, epoch.time_ms - before.time_ms) if epoch.attempt == before.attempt else None
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from search.project.background_projection import UnreachableError
+from search.project.background_projection import TrackerUnreachableError
 from search.project.mlflow_tracker import LONGEST_PARAM, LONGEST_TAG, TrackedRun, Tracker, key_safe, shortened
 from trainable.errors import InputError
-from trainable.record.metric_names import BEST_OBJECTIVE, HELD_OUT_PREFIX, OBJECTIVE
+from trainable.record.metric_names import BEST_OBJECTIVE, OBJECTIVE, VAL_PREFIX
 from trainable.record.record_types import EpochRecord, TrialSnapshot
 from trainable.record.storage import Storage
 from trainable.record.tags import (
@@ -44,9 +44,9 @@ from trainable.record.tags import (
 from trainable.record.trial_record import (
     CONFIG_FILE,
     CONFUSION_MATRIX_FILE,
-    HELD_OUT_COUNTS_FILE,
-    HELD_OUT_MATRIX_FILE,
     PER_IMAGE_COUNTS_FILE,
+    VAL_COUNTS_FILE,
+    VAL_MATRIX_FILE,
     WEIGHTS_FILE,
     TrialRecord,
 )
@@ -180,7 +180,7 @@ class MlflowProjection:
             except InputError:
                 raise
             except Exception as error:  # MLflow raises whatever its store and its transport do
-                raise UnreachableError(str(error)) from error
+                raise TrackerUnreachableError(str(error)) from error
             self._session = session
         return session
 
@@ -217,7 +217,7 @@ class _Session:
                 self._tracker.log(run, tags={TAG_PARENT: self._parent.run_id})
 
     def bring_up_to_date(self, trial: TrialSnapshot) -> None:
-        run = self._children.get(trial.card.trial_id)
+        run = self._children.get(trial.spec.trial_id)
         if run is not None and _is_complete(run, trial):
             return
         if run is None:
@@ -234,25 +234,25 @@ class _Session:
             self._tracker.close(run, _STATUS[trial.end.reason], trial.end.time_ms)
 
     def _create_child(self, trial: TrialSnapshot) -> TrackedRun:
-        card = trial.card
-        parent = self._open_parent(card.created_ms)
+        spec = trial.spec
+        parent = self._open_parent(spec.created_ms)
         tags = _place_tags(trial) | self._common_tags()
         tags |= {
             TAG_PARENT: parent.run_id,
-            TAG_ROLE: card.role,
-            TAG_TRIAL: card.trial_id,
-            TAG_BASELINE: str(card.baseline).lower(),
+            TAG_ROLE: spec.role,
+            TAG_TRIAL: spec.trial_id,
+            TAG_BASELINE: str(spec.baseline).lower(),
         }
         tags |= _end_tags(trial)  # of one that has ended meanwhile, here: later they are a commit more
-        if card.confirms:
-            tags[TAG_CONFIRMS] = card.confirms
-        run = self._tracker.create(card.trial_id, card.created_ms, tags)
-        self._children[card.trial_id] = run
+        if spec.confirms:
+            tags[TAG_CONFIRMS] = spec.confirms
+        run = self._tracker.create(spec.trial_id, spec.created_ms, tags)
+        self._children[spec.trial_id] = run
         self._written.runs += 1
         return run
 
     def _upload_config(self, run: TrackedRun, trial: TrialSnapshot) -> None:
-        config = TrialRecord(self._folder, trial.card.trial_id).folder.read(CONFIG_FILE)
+        config = TrialRecord(self._folder, trial.spec.trial_id).folder.read(CONFIG_FILE)
         if config is not None:
             self._tracker.upload(run, {CONFIG_FILE: config})
 
@@ -281,32 +281,32 @@ class _Session:
         missing = [epoch for epoch in trial.epochs if epoch.epoch not in logged]
         tags = _place_tags(trial) | _end_tags(trial) if trial.end or missing else {}
         if missing:
-            self._open_parent(trial.card.created_ms)
+            self._open_parent(trial.spec.created_ms)
             self._tracker.reopen(run)
         points = [point for epoch in missing for point in _points(epoch)]
-        measured = _held_out_points(trial) if trial.end else []
-        self._tracker.log(run, [*points, *measured], flat(trial.card.config), tags)
+        measured = _val_points(trial) if trial.end else []
+        self._tracker.log(run, [*points, *measured], flat(trial.spec.config), tags)
         logged.update(epoch.epoch for epoch in missing)
         self._written.epochs += len(missing)
 
     def _best_files(self, trial: TrialSnapshot) -> dict[str, bytes]:
         """The files of the best epoch, and what a confirmation measured."""
-        record = TrialRecord(self._folder, trial.card.trial_id)
+        record = TrialRecord(self._folder, trial.spec.trial_id)
         paths = {}
         if trial.best is not None:
             for name in (CONFUSION_MATRIX_FILE, PER_IMAGE_COUNTS_FILE):
                 paths[name] = record.best_file(trial.best.epoch, name)
-        if trial.held_out is not None:
-            paths |= {path.replace("/", "_"): path for path in (HELD_OUT_COUNTS_FILE, HELD_OUT_MATRIX_FILE)}
+        if trial.val is not None:
+            paths |= {path.replace("/", "_"): path for path in (VAL_COUNTS_FILE, VAL_MATRIX_FILE)}
         found = record.folder.read_many(list(paths.values()))
         return {name: found[path] for name, path in paths.items() if path in found}
 
     def finish(self, trials: Sequence[TrialSnapshot], keepers: set[str], live: bool) -> None:
         for trial in trials:
-            run = self._children.get(trial.card.trial_id)
+            run = self._children.get(trial.spec.trial_id)
             if run is None:
                 continue
-            if trial.card.trial_id in keepers:
+            if trial.spec.trial_id in keepers:
                 self._log_weights(run, trial)
             if not live:
                 self._close_interrupted(run, trial)
@@ -314,7 +314,7 @@ class _Session:
 
     def close_interrupted(self, trials: Sequence[TrialSnapshot]) -> None:
         for trial in trials:
-            run = self._children.get(trial.card.trial_id)
+            run = self._children.get(trial.spec.trial_id)
             if run is not None:
                 self._close_interrupted(run, trial)
 
@@ -326,7 +326,7 @@ class _Session:
     def _log_weights(self, run: TrackedRun, trial: TrialSnapshot) -> None:
         if trial.best is None or TAG_WEIGHTS in run.tags:
             return
-        record = TrialRecord(self._folder, trial.card.trial_id)
+        record = TrialRecord(self._folder, trial.spec.trial_id)
         data = record.folder.read(record.best_file(trial.best.epoch, WEIGHTS_FILE))
         if data is not None:
             self._tracker.upload(run, {WEIGHTS_FILE: data})
@@ -337,7 +337,7 @@ class _Session:
         from mlflow.entities import Metric
 
         if self._parent is None:
-            self._open_parent(min(trial.card.created_ms for trial in trials))
+            self._open_parent(min(trial.spec.created_ms for trial in trials))
         assert self._parent is not None
         when, ended = _newest_ms(trials), sum(trial.end is not None for trial in trials)
         changed = {key: value for key, value in _summary(trials).items() if self._parent.metrics.get(key) != value}
@@ -388,15 +388,15 @@ def _points(epoch: EpochRecord) -> "list[Metric]":
     return [Metric(key, value, epoch.time_ms, epoch.epoch) for key, value in values.items()]
 
 
-def _held_out_points(trial: TrialSnapshot) -> "list[Metric]":
+def _val_points(trial: TrialSnapshot) -> "list[Metric]":
     """What a confirmation scored on val, at the epoch whose weights were measured."""
     from mlflow.entities import Metric
 
-    held_out = trial.held_out
-    if held_out is None:
+    val = trial.val
+    if val is None:
         return []
-    items = held_out.metrics.items()
-    return [Metric(f"{HELD_OUT_PREFIX}{name}", value, held_out.time_ms, held_out.epoch) for name, value in items]
+    items = val.metrics.items()
+    return [Metric(f"{VAL_PREFIX}{name}", value, val.time_ms, val.epoch) for name, value in items]
 
 
 def _place_tags(trial: TrialSnapshot) -> dict[str, str]:
@@ -435,7 +435,7 @@ def _search_state(trials: Sequence[TrialSnapshot]) -> tuple[str, str]:
 
 def _newest_ms(trials: Sequence[TrialSnapshot]) -> int:
     """When the last thing happened that the record knows of: the same however often it is asked."""
-    times = [trial.card.created_ms for trial in trials]
+    times = [trial.spec.created_ms for trial in trials]
     times += [trial.epochs[-1].time_ms for trial in trials if trial.epochs]
     times += [trial.end.time_ms for trial in trials if trial.end is not None]
     return max(times)

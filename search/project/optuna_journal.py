@@ -64,13 +64,13 @@ class OptunaJournal:
         if trial.end is None:
             return
         with self._lock:
-            if self._study is not None and trial.card.trial_id in self._copied:
+            if self._study is not None and trial.spec.trial_id in self._copied:
                 return
             study = self._open()
             self._read_on(study)
-            if trial.card.trial_id not in self._copied:
+            if trial.spec.trial_id not in self._copied:
                 self._add(study, trial)
-                self._copied.add(trial.card.trial_id)
+                self._copied.add(trial.spec.trial_id)
                 self._changed = True
 
     def _read_on(self, study: optuna.Study) -> None:
@@ -113,13 +113,13 @@ class OptunaJournal:
             self._path.write_bytes(data)
 
     def _add(self, study: optuna.Study, trial: TrialSnapshot) -> None:
-        params, distributions = _params(trial.card.params, self._space)
-        outside = {key: value for key, value in trial.card.params.items() if key not in params}
+        params, distributions = _params(trial.spec.params, self._space)
+        outside = {key: value for key, value in trial.spec.params.items() if key not in params}
         try:
             study.add_trial(self._frozen(trial, params, distributions, outside))
         except ValueError:
             # A study refuses a value outside its range, and choices that differ from those before.
-            study.add_trial(self._frozen(trial, {}, {}, trial.card.params))
+            study.add_trial(self._frozen(trial, {}, {}, trial.spec.params))
 
     def _frozen(
         self,
@@ -140,7 +140,7 @@ class OptunaJournal:
             # With several objectives Optuna knows none, and its TPE stumbles over those of a stopped trial.
             intermediate_values={} if several else {epoch.epoch: epoch.objective for epoch in trial.epochs},
         )
-        frozen.datetime_start = _local_time(trial.card.created_ms)
+        frozen.datetime_start = _local_time(trial.spec.created_ms)
         frozen.datetime_complete = _local_time(trial.end.time_ms)
         return frozen
 
@@ -216,9 +216,9 @@ def _outcome_of_several(trial: TrialSnapshot, objectives: Sequence[str]) -> tupl
 
 def _user_attrs(trial: TrialSnapshot, outside: dict[str, Any]) -> dict[str, Any]:
     assert trial.end is not None
-    config = trial.card.config
+    config = trial.spec.config
     attrs = {
-        ATTR_TRIAL: trial.card.trial_id,
+        ATTR_TRIAL: trial.spec.trial_id,
         ATTR_REASON: trial.end.reason,
         ATTR_DETAIL: trial.end.detail,
         ATTR_ARCHITECTURE: config.get("model", {}).get("architecture"),

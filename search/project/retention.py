@@ -36,33 +36,33 @@ class Retention:
             return
         if self._keepers is None:
             self._keepers = self._keepers_so_far()
-        self._keepers = self._chosen({**self._keepers, trial.card.trial_id: trial})
-        if trial.card.trial_id not in self._cleaned:
+        self._keepers = self._chosen({**self._keepers, trial.spec.trial_id: trial})
+        if trial.spec.trial_id not in self._cleaned:
             self._clean(trial)
         for trial_id in sorted(self._holders.keys() - self._keepers.keys()):
             self._delete_weights(self._holders[trial_id])
 
     def _keepers_so_far(self) -> dict[str, TrialSnapshot]:
         """Without those of earlier launches, the first trial of this one would pass for the best."""
-        return self._chosen({each.card.trial_id: each for each in load_trials(self._folder) if each.end is not None})
+        return self._chosen({each.spec.trial_id: each for each in load_trials(self._folder) if each.end is not None})
 
     def _chosen(self, ended: Mapping[str, TrialSnapshot]) -> dict[str, TrialSnapshot]:
         return {trial_id: ended[trial_id] for trial_id in self._keeps(ended.values())}
 
     def _clean(self, trial: TrialSnapshot) -> None:
         """Delete all that no ended trial needs; what is left may hold weights."""
-        folder = TrialRecord(self._folder, trial.card.trial_id).folder
+        folder = TrialRecord(self._folder, trial.spec.trial_id).folder
         Checkpoints(folder).clear()
         best = trial.best
         for name in folder.names(_BEST_FOLDER):
             # A worker that died between its best files and its record, or between its record and its cleaning up.
             if best is None or name != f"{best.epoch:04d}":
                 folder.delete_folder(f"{_BEST_FOLDER}/{name}")
-        self._cleaned.add(trial.card.trial_id)
-        self._holders[trial.card.trial_id] = trial
+        self._cleaned.add(trial.spec.trial_id)
+        self._holders[trial.spec.trial_id] = trial
 
     def _delete_weights(self, trial: TrialSnapshot) -> None:
-        record = TrialRecord(self._folder, trial.card.trial_id)
+        record = TrialRecord(self._folder, trial.spec.trial_id)
         if trial.best is not None:
             record.folder.delete(record.best_file(trial.best.epoch, WEIGHTS_FILE))
-        del self._holders[trial.card.trial_id]
+        del self._holders[trial.spec.trial_id]

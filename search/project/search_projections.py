@@ -30,7 +30,7 @@ FINISH_SECONDS: Final = 300.0
 """How long a tracker that took all trials may take for the weights of the best and the state of the search."""
 
 
-class Projections:
+class SearchProjections:
     """MLflow, the Optuna journal and what is kept on disk, following a running search.
 
     Args:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from search.project.background_projection import UnreachableError, reason
+from search.project.background_projection import TrackerUnreachableError, reason
 from search.project.mlflow_projection import MlflowProjection, Written
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.storage import Storage
@@ -99,13 +99,13 @@ def _project_all(trials: list[TrialSnapshot], projection: MlflowProjection) -> d
     for trial in trials:
         try:
             projection.project(trial)
-        except UnreachableError:
+        except TrackerUnreachableError:
             raise
         except Exception as error:
             in_a_row += 1
             if in_a_row == min(_GIVE_UP_AFTER, len(trials)):
                 raise
-            refused[trial.card.trial_id] = reason(error)
+            refused[trial.spec.trial_id] = reason(error)
         else:
             in_a_row = 0
     return refused

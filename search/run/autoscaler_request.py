@@ -7,12 +7,12 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from search.run.resources import ray_resources
-from trainable.device import Share
+from trainable.device import ResourceShare
 
 _LOOK_SECONDS: Final = 1.0
 
 
-class Demand:
+class AutoscalerRequest:
     """Places that are asked for and given back as soon as they are there.
 
     A trial is suggested when there is a place for it, so that it learns from those before; an autoscaler would see one
@@ -23,7 +23,7 @@ class Demand:
         share: Of a trial.
     """
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: ResourceShare) -> None:
         self._bundle = ray_resources(share)
         self._asked: list[PlacementGroup] = []
         self._due = -float("inf")

@@ -20,14 +20,14 @@ class AsksForPlaces(Protocol):
         ...
 
 
-class Slots:
+class Capacity:
     """Places for trials: those that there are, those that run, and those that the cluster may grow to.
 
     Args:
         conductor: Knows how many trials run, and how many are left.
         cluster: Knows the machines.
         allotment: A trial's share of one.
-        demand: Tells the autoscaler.
+        request: Tells the autoscaler.
         say: Prints a line for the user.
     """
 
@@ -36,13 +36,13 @@ class Slots:
         conductor: Conductor,
         cluster: Cluster,
         allotment: Allotment,
-        demand: AsksForPlaces,
+        request: AsksForPlaces,
         say: Callable[[str], None],
     ) -> None:
         self._conductor = conductor
         self._cluster = cluster
         self._allotment = allotment
-        self._demand = demand
+        self._request = request
         if self.now == 0:
             say(f"no machine is up yet that a trial fits on: the cluster is asked for {self._wanted} places")
 
@@ -66,8 +66,8 @@ class Slots:
     def ask_for_machines(self) -> None:
         """Let the autoscaler know of all trials that could run at once, and no longer of those that have ended."""
         waiting = max(0, len(self._conductor.running) - self.now)  # Tune asks for the places of these
-        self._demand.ask_for(max(0, self._wanted - self.now - waiting))
+        self._request.ask_for(max(0, self._wanted - self.now - waiting))
 
     def close(self) -> None:
         """Ask for nothing any more."""
-        self._demand.close()
+        self._request.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from search.config.config_file import inlined
 from search.config.search_config import SearchConfig
-from search.decide.confirm_plan import FOLDER, Candidate, ConfirmProgram, candidates
+from search.decide.confirm_plan import FOLDER, Candidate, ConfirmPlan, candidates
 from search.project.background_projection import BackgroundProjection
 from search.project.retention import Retention
 from search.project.search_projections import DRAIN_SECONDS, finish_in_time, kept, mlflow_projection, say_missing
@@ -99,12 +99,12 @@ def _run(
 ) -> ConfirmOutcome:
     folder = Storage(config.folder)
     projections = _Projections(config, folder, meta, say)
-    program = ConfirmProgram(config, chosen)
+    plan = ConfirmPlan(config, chosen)
     try:
         launch = TuneLaunch(
             config,
             f"{config.name}, confirmation",
-            program,
+            plan,
             folder.child(FOLDER),
             lease,
             meta.data_fingerprint,
@@ -136,7 +136,7 @@ def plan_lines(config: SearchConfig, trials: Sequence[TrialSnapshot], chosen: Se
         "every one measured once on val"
     ]
     lines += [
-        f"  {c.trial.card.trial_id} {model_and_loss(c.trial.card.config)} ({', '.join(c.reasons)})" for c in chosen
+        f"  {c.trial.spec.trial_id} {model_and_loss(c.trial.spec.config)} ({', '.join(c.reasons)})" for c in chosen
     ]
     unfinished = config.budget.trials - sum(trial.end is not None for trial in trials)
     if unfinished > 0:
@@ -157,7 +157,7 @@ class _Projections:
         self._runs = folder.child(FOLDER)
         self._mlflow = mlflow_projection(config, self._runs, meta)
         # The weights of all runs stay: a confirmed network is what one goes on to use.
-        retention = Retention(self._runs, lambda runs: {run.card.trial_id for run in runs})
+        retention = Retention(self._runs, lambda runs: {run.spec.trial_id for run in runs})
         self._threads = [BackgroundProjection(each, say) for each in (self._mlflow, retention)]
 
     def offer(self, run: TrialSnapshot) -> None:

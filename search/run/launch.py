@@ -9,8 +9,8 @@ import optuna
 
 from search.config.config_file import inlined
 from search.config.search_config import SearchConfig
-from search.decide.search_plan import SearchProgram
-from search.project.search_projections import Projections, write_leaderboard
+from search.decide.search_plan import SearchPlan
+from search.project.search_projections import SearchProjections, write_leaderboard
 from search.project.tracking_uri import tracking_uri, ui_command
 from search.record.lease import Lease
 from search.record.search_folder import require_startable, write_search
@@ -86,11 +86,11 @@ def run_search(
     identity = _checked_data(config, cache_dir, say, on_decode)
     with Lease(folder) as lease:
         meta = write_search(config, folder, identity)
-        projections = Projections(config, folder, meta, say)
-        program = SearchProgram(config)
+        projections = SearchProjections(config, folder, meta, say)
+        plan = SearchPlan(config)
         try:
             launch = TuneLaunch(
-                config, config.name, program, folder, lease, meta.data_fingerprint, view, projections.offer
+                config, config.name, plan, folder, lease, meta.data_fingerprint, view, projections.offer
             )
             stop = launch.run(address, str(cache_dir), trainable)
         finally:

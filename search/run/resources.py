@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from search.config.search_config import ResourcesConfig
 from trainable.config.sections import Precision
-from trainable.device import Share
+from trainable.device import ResourceShare
 from trainable.errors import InputError
 
 
@@ -16,13 +16,13 @@ class Machine:
     cpus: float
     gpus: float = 0.0
 
-    def fits(self, share: Share) -> int:
+    def fits(self, share: ResourceShare) -> int:
         """How many trials of this share it takes; a trial runs on one machine."""
         by_cpus = int(self.cpus / share.cpus + 1e-9)
         return by_cpus if share.gpus <= 0 else min(by_cpus, int(self.gpus / share.gpus + 1e-9))
 
 
-def ray_resources(share: Share) -> dict[str, float]:
+def ray_resources(share: ResourceShare) -> dict[str, float]:
     """A trial's share by Ray's names."""
     return {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
 
@@ -37,7 +37,7 @@ class Allotment:
         limit: Trials at once that the user wants at the most, or None.
     """
 
-    share: Share
+    share: ResourceShare
     most: int
     limit: int | None = None
 
@@ -65,7 +65,7 @@ def allot(
     known = [*machines, *grown]
     gpus = _automatic_gpus(known) if config.gpus_per_trial == "auto" else config.gpus_per_trial
     cpus = _automatic_cpus(known, gpus) if config.cpus_per_trial == "auto" else config.cpus_per_trial
-    share = Share(cpus, gpus)
+    share = ResourceShare(cpus, gpus)
     most = max(sum(machine.fits(share) for machine in each) for each in (machines, grown))
     if most < 1:
         largest = max(known, key=lambda machine: (machine.gpus, machine.cpus), default=Machine(0))

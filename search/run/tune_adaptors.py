@@ -19,11 +19,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.decide.conductor import Conductor
-from search.run.capacity import Slots
+from search.run.capacity import Capacity
 from search.run.lost_machines import LostMachines
 from trainable.errors import SearchFaultError
 from trainable.ray_trainable import FAULT, NOTES, RECORD, REFUSAL, TRIAL_ID
-from trainable.record.record_types import EpochRecord, TrialCard
+from trainable.record.record_types import EpochRecord, TrialSpec
 
 _OBJECTIVE: Final = "objective"
 _LONGEST_REASON: Final = 500
@@ -60,14 +60,16 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     Args:
         conductor: Decides which.
-        slots: Says when.
-        assignment: Turns a trial's card into the config that the trainable is given.
+        capacity: Says when.
+        assignment: Turns a trial's spec into the config that the trainable is given.
     """
 
-    def __init__(self, conductor: Conductor, slots: Slots, assignment: Callable[[TrialCard], dict[str, Any]]) -> None:
+    def __init__(
+        self, conductor: Conductor, capacity: Capacity, assignment: Callable[[TrialSpec], dict[str, Any]]
+    ) -> None:
         super().__init__(metric=_OBJECTIVE, mode="max")
         self._conductor = conductor
-        self._slots = slots
+        self._capacity = capacity
         self._assignment = assignment
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -76,9 +78,9 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         Tune never asks again after FINISHED, and a trial that runs may yet have to be started once more.
         """
         with leaving_tune():
-            card = self._conductor.next_trial() if self._slots.free else None
-        if card is not None:
-            return self._assignment(card)
+            spec = self._conductor.next_trial() if self._capacity.free else None
+        if spec is not None:
+            return self._assignment(spec)
         finished: str = Searcher.FINISHED
         return None if self._conductor.running else finished
 

@@ -16,9 +16,9 @@ import yaml
 from search.config.search_config import SearchConfig
 from search.decide.confirm_plan import FOLDER
 from trainable.data.trial_data import open_trial_data
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 from trainable.record.storage import Storage
-from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, HELD_OUT_FILE, TrialRecord, load_trials
+from trainable.record.trial_record import VAL_COUNTS_FILE, VAL_FILE, TrialRecord, load_trials
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -74,13 +74,13 @@ def confirmed(ended, tmp_path_factory):
 
 def runs_of(path):
     folder = Storage(str(path.parent / "runs" / "small"))
-    return {run.card.trial_id: run for run in load_trials(folder.child(FOLDER))}
+    return {run.spec.trial_id: run for run in load_trials(folder.child(FOLDER))}
 
 
 def measured(path):
     """When each measurement on val was written, by run."""
     folder = path.parent / "runs" / "small" / FOLDER / "trials"
-    return {file.parents[1].name: file.stat().st_mtime_ns for file in folder.glob(f"*/{HELD_OUT_FILE}")}
+    return {file.parents[1].name: file.stat().st_mtime_ns for file in folder.glob(f"*/{VAL_FILE}")}
 
 
 def tracked(path):
@@ -102,21 +102,21 @@ def dump(path):
 def require_whole(path, seeds=2):
     """Every planned run completed, measured once and in MLflow once."""
     runs = runs_of(path)
-    sources = {run.card.confirms for run in runs.values()}
+    sources = {run.spec.confirms for run in runs.values()}
     assert set(runs) == {f"{source}-s{number}" for source in sources for number in range(1, seeds + 1)}
     assert {run.state for run in runs.values()} == {"completed"}
     assert {len(run.epochs) for run in runs.values()} == {2}
-    assert all(run.held_out is not None for run in runs.values())
+    assert all(run.val is not None for run in runs.values())
     client, found, count = tracked(path)
     assert count == len(found)
     assert set(runs) <= set(found)
     for name, run in runs.items():
         entry = found[name]
         assert (entry.info.status, entry.data.tags["aerosweep.role"]) == ("FINISHED", "confirm")
-        assert entry.data.tags["aerosweep.confirms"] == run.card.confirms
+        assert entry.data.tags["aerosweep.confirms"] == run.spec.confirms
         assert entry.data.tags["mlflow.parentRunId"] == found["search"].info.run_id
         (point,) = client.get_metric_history(entry.info.run_id, "val/miou")
-        assert (point.value, point.step) == (run.held_out.metrics["miou"], run.best.epoch)
+        assert (point.value, point.step) == (run.val.metrics["miou"], run.best.epoch)
         artifacts = {item.path for item in client.list_artifacts(entry.info.run_id)}
         assert {"val_counts.npz", "val_confusion_matrix.csv", "config.json"} <= artifacts
     assert (found["search"].info.status, found["search"].data.tags["aerosweep.state"]) == ("FINISHED", "completed")
@@ -126,9 +126,9 @@ def require_whole(path, seeds=2):
 def test_a_confirmation_measures_fresh_seeds_on_val_and_says_what_it_means(confirmed):
     path, printed = confirmed
     runs = require_whole(path)
-    losses = {run.card.config["loss"]["name"] for run in runs.values()}
+    losses = {run.spec.config["loss"]["name"] for run in runs.values()}
     assert losses == {"cross_entropy", "tversky"}
-    assert {run.card.config["seed"] for run in runs.values()} == {1, 2}
+    assert {run.spec.config["seed"] for run in runs.values()} == {1, 2}
     for text in ("Confirmed on val: ", "of 5 scenes", "Claims against ", "95 %"):
         assert text in printed
     assert any(verdict in printed for verdict in ("supported", "not supported", "cannot be told"))
@@ -142,15 +142,15 @@ def test_what_is_recorded_of_val_is_its_images_and_makes_the_recorded_metrics(co
     data = open_trial_data(*dataset_of(path))
     folder = Storage(str(path.parent / "runs" / "small")).child(FOLDER)
     for name, run in runs_of(path).items():
-        counts = HeldOutCounts.from_bytes(TrialRecord(folder, name).folder.read(HELD_OUT_COUNTS_FILE))
+        counts = ValCounts.from_bytes(TrialRecord(folder, name).folder.read(VAL_COUNTS_FILE))
         assert counts.images == tuple(data.image_set.samples[index].id for index in data.splits.val)
         truth = data.cache.pixel_counts[list(data.splits.val)]
         assert (counts.counts[..., 0] + counts.counts[..., 1] == truth).all()
         assert (counts.adjusted_counts[..., 0] + counts.adjusted_counts[..., 1] == truth).all()
         tp, fn, fp = (counts.counts[..., place].sum(axis=0) for place in range(3))
         present = tp + fn > 0
-        assert run.held_out.metrics["miou"] == pytest.approx((tp / (tp + fn + fp).clip(1))[present].mean())
-        assert run.held_out.metrics["adjusted/tau"] == counts.tau
+        assert run.val.metrics["miou"] == pytest.approx((tp / (tp + fn + fp).clip(1))[present].mean())
+        assert run.val.metrics["adjusted/tau"] == counts.tau
 
 
 def dataset_of(path):

@@ -84,7 +84,7 @@ class Killed:
             time.sleep(0.05)
 
     def trained_but_not_durable(self):
-        durable = {(trial.card.trial_id, epoch.epoch) for trial in self.after_kills[-1] for epoch in trial.epochs}
+        durable = {(trial.spec.trial_id, epoch.epoch) for trial in self.after_kills[-1] for epoch in trial.epochs}
         return {key for key in self.trained() if key not in durable}
 
     def trained(self):
@@ -141,7 +141,7 @@ def killed(request, make_small_search, search_cache, tmp_path_factory):
 
 def test_the_budget_is_finished_and_every_epoch_was_trained_once_into_the_state(killed):
     trials = load_trials(killed.folder)
-    assert [trial.card.trial_id for trial in trials] == [f"t{number:04d}" for number in range(TRIALS)]
+    assert [trial.spec.trial_id for trial in trials] == [f"t{number:04d}" for number in range(TRIALS)]
     assert [trial.state for trial in trials] == ["completed"] * TRIALS
     for trial in trials:
         assert [epoch.epoch for epoch in trial.epochs] == [1, 2, 3]
@@ -149,14 +149,14 @@ def test_the_budget_is_finished_and_every_epoch_was_trained_once_into_the_state(
 
 
 def test_what_was_durable_at_a_kill_stays_as_it_was(killed):
-    final = {trial.card.trial_id: trial for trial in load_trials(killed.folder)}
+    final = {trial.spec.trial_id: trial for trial in load_trials(killed.folder)}
     assert len(killed.after_kills) == len(MOMENTS["S3"])
     for trials in killed.after_kills:
         for trial in trials:
-            assert final[trial.card.trial_id].card == trial.card
-            assert final[trial.card.trial_id].epochs[: len(trial.epochs)] == trial.epochs
+            assert final[trial.spec.trial_id].spec == trial.spec
+            assert final[trial.spec.trial_id].epochs[: len(trial.epochs)] == trial.epochs
             if trial.end is not None:
-                assert final[trial.card.trial_id] == trial
+                assert final[trial.spec.trial_id] == trial
     assert max(len(trials) for trials in killed.after_kills) == TRIALS
 
 
@@ -180,7 +180,7 @@ def test_mlflow_has_a_run_a_trial_and_a_point_an_epoch(killed):
     trials = {run.data.tags.get("aerosweep.trial"): run for run in runs}
     assert len(runs) == len(trials) == TRIALS + 1
     for trial in load_trials(killed.folder):
-        run = trials[trial.card.trial_id]
+        run = trials[trial.spec.trial_id]
         for name in ("miou", "train_loss", "objective"):
             points = client.get_metric_history(run.info.run_id, name)
             assert [(point.step, point.value, point.timestamp) for point in points] == [

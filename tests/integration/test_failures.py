@@ -106,7 +106,7 @@ def outcome(ray_address, search_cache, make_small_search, tmp_path_factory):
     config = SearchConfig.model_validate(values).absolute()
     result = run_search(config, resume=False, address=ray_address, view=view, say=view.say, trainable=MischiefTrainable)
     return (
-        {trial.card.config["optimizer"]["learning_rate"]: trial for trial in result.trials},
+        {trial.spec.config["optimizer"]["learning_rate"]: trial for trial in result.trials},
         output.getvalue(),
         result,
     )
@@ -146,7 +146,7 @@ def test_a_trial_whose_warm_process_dies_as_it_takes_it_is_started_again(outcome
     trials, _, result = outcome
     trial = trials[9e-4]
     assert (trial.state, trial.attempts) == ("completed", 1), "that process never started it"
-    (failure,) = TrialRecord(Storage(result.folder), trial.card.trial_id).failures()
+    (failure,) = TrialRecord(Storage(result.folder), trial.spec.trial_id).failures()
     assert (failure.start, failure.counted) == (0, True)
     assert failure.reason.startswith("its process died")
 

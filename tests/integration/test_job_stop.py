@@ -45,4 +45,4 @@ def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(
     assert len(runs) == len(trials) + 1
     status = {run.data.tags.get("aerosweep.trial"): run.info.status for run in runs}
     assert status.pop(None) == "KILLED"
-    assert status == {trial.card.trial_id: "KILLED" if trial.end is None else "FINISHED" for trial in trials}
+    assert status == {trial.spec.trial_id: "KILLED" if trial.end is None else "FINISHED" for trial in trials}

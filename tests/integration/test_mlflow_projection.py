@@ -21,12 +21,12 @@ from ports import free_port
 
 from search.config.search_config import TrackingConfig
 from search.project import mlflow_projection, mlflow_tracker
-from search.project.background_projection import BackgroundProjection, UnreachableError
+from search.project.background_projection import BackgroundProjection, TrackerUnreachableError
 from search.project.mlflow_projection import MlflowProjection, SearchIdentity, flat
 from search.project.sync import SyncReport, sync
 from search.project.tracking_uri import tracking_uri, ui_command
 from trainable.errors import InputError
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, trial_name
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 
@@ -42,12 +42,12 @@ def epoch_record(epoch, objective=0.25):
 
 
 def trial(number=0, epochs=2, reason=None, objective=0.25, metrics=None):
-    card = TrialCard(trial_name(number), number, {"loss.alpha": 0.7}, CONFIG, number == 0, BEGAN_MS + number)
+    spec = TrialSpec(trial_name(number), number, {"loss.alpha": 0.7}, CONFIG, number == 0, BEGAN_MS + number)
     history = tuple(epoch_record(epoch, objective) for epoch in range(1, epochs + 1))
     if metrics is not None:
         history = tuple(replace(epoch, metrics=metrics) for epoch in history)
     end = EndMarker(reason, f"because it {reason}", BEGAN_MS + 90_000, 2, history) if reason else None
-    return TrialSnapshot(card, history, end, 2 if end else 1)
+    return TrialSnapshot(spec, history, end, 2 if end else 1)
 
 
 @dataclass
@@ -71,12 +71,12 @@ class Place:
 
     def write(self, snapshot):
         """The trial's record, with the files of its best epoch."""
-        record = TrialRecord(self.folder, snapshot.card.trial_id)
-        record.create(snapshot.card)
+        record = TrialRecord(self.folder, snapshot.spec.trial_id)
+        record.create(snapshot.spec)
         for epoch in snapshot.epochs[len(record.epochs()) :]:
             record.append(epoch)
         for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz"):
-            record.folder.write(record.best_file(1, name), f"{name} of {snapshot.card.trial_id}".encode())
+            record.folder.write(record.best_file(1, name), f"{name} of {snapshot.spec.trial_id}".encode())
         if snapshot.end is not None:
             record.start_attempt("node7", "cpu", 0)
             record.end(snapshot.end.reason, snapshot.end.detail, snapshot.epochs)
@@ -437,9 +437,9 @@ def test_a_deleted_experiment_is_an_error_with_its_remedy(place):
 
 
 def test_what_is_too_long_is_cut_and_what_is_too_much_is_split(place):
-    card = replace(trial().card, config={f"key{number}": number for number in range(250)} | {"long": "x" * 7000})
+    spec = replace(trial().spec, config={f"key{number}": number for number in range(250)} | {"long": "x" * 7000})
     end = EndMarker("failed", "y" * 9000, BEGAN_MS, 1, ())
-    place.projection().project(TrialSnapshot(card, (), end))
+    place.projection().project(TrialSnapshot(spec, (), end))
     run = place.runs()["t0000"]
     assert len(run.data.params) == 251
     assert run.data.params["long"] == "x" * 5999 + "…"
@@ -575,8 +575,8 @@ class Refusing:
         self.offered = []
 
     def project(self, trial):
-        self.offered.append(trial.card.number)
-        if trial.card.number in self.refused:
+        self.offered.append(trial.spec.number)
+        if trial.spec.number in self.refused:
             raise self.error("refused")
 
     def finish(self, trials, keepers, live):
@@ -592,8 +592,8 @@ def test_a_sync_gives_up_when_the_tracker_refuses_three_trials_in_a_row(place):
     with pytest.raises(ConnectionError):
         sync(place.folder, down, set(), live=False)
     assert down.offered == [0, 1, 2, 3]
-    unreachable = Refusing(set(range(8)), UnreachableError)
-    with pytest.raises(UnreachableError):
+    unreachable = Refusing(set(range(8)), TrackerUnreachableError)
+    with pytest.raises(TrackerUnreachableError):
         sync(place.folder, unreachable, set(), live=False)
     assert unreachable.offered == [0]
 
@@ -602,7 +602,7 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
     place.write(trial(reason="completed"))
     place.uri = f"http://127.0.0.1:{free_port()}"
     began = time.monotonic()
-    with pytest.raises(UnreachableError, match="refused"):
+    with pytest.raises(TrackerUnreachableError, match="refused"):
         sync(place.folder, place.projection(), set(), live=False)
     assert time.monotonic() - began < 10
 

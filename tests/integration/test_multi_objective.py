@@ -43,7 +43,7 @@ def front(searched):
     """Ids of the completed trials that no other completed one beats, by the definition."""
     _, outcome, _ = searched
     full = {
-        trial.card.trial_id: (trial.objective, trial.best.metrics["recall/road"])
+        trial.spec.trial_id: (trial.objective, trial.best.metrics["recall/road"])
         for trial in outcome.trials
         if trial.state == "completed"
     }
@@ -59,7 +59,7 @@ def test_the_first_objective_decides_epochs_and_early_stopping(searched):
     assert [trial.state in ("completed", "pruned") for trial in outcome.trials] == [True] * TRIALS
     assert all(trial.state == "completed" for trial in outcome.trials[:BASELINES])
     for trial in outcome.trials:
-        assert trial.card.config["objective"] == "miou"
+        assert trial.spec.config["objective"] == "miou"
         assert trial.objective == max(epoch.metrics["miou"] for epoch in trial.epochs)
 
 
@@ -67,7 +67,7 @@ def test_the_leaderboard_has_both_objectives_and_the_front(searched, front):
     _, outcome, _ = searched
     rows = list(csv.DictReader(io.StringIO(Storage(outcome.folder).read("leaderboard.csv").decode())))
     assert {row["trial"] for row in rows if row["pareto"] == "true"} == front
-    recalls = {trial.card.trial_id: trial.best.metrics["recall/road"] for trial in outcome.trials}
+    recalls = {trial.spec.trial_id: trial.best.metrics["recall/road"] for trial in outcome.trials}
     assert {row["trial"]: float(row["recall/road"]) for row in rows} == pytest.approx(recalls, abs=1e-6)
     objectives = sorted((trial.objective for trial in outcome.trials), reverse=True)
     assert [float(row["objective"]) for row in rows] == pytest.approx(objectives, abs=1e-6)
@@ -89,8 +89,8 @@ def test_what_was_suggested_follows_from_the_record(searched):
     config, outcome, _ = searched
     last = outcome.trials[-1]
     known = [Observation.of(trial, OBJECTIVES) for trial in outcome.trials[:-1]]
-    point = suggest_point(config.parsed_space, known, config.seed, last.card.number, OBJECTIVES)
-    assert config.parsed_space.searched(point) == last.card.params
+    point = suggest_point(config.parsed_space, known, config.seed, last.spec.number, OBJECTIVES)
+    assert config.parsed_space.searched(point) == last.spec.params
 
 
 def test_the_progress_counts_the_front(searched):

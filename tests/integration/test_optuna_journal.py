@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from search.project.optuna_journal import JOURNAL_FILE, OptunaJournal
 from search.space.space import nested
 from search.space.space_parsing import parse_space
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, trial_name
 from trainable.record.storage import Storage
 
 BEGAN_MS = 1_700_000_000_000
@@ -39,10 +39,10 @@ DICE = {key: value for key, value in TVERSKY.items() if key not in ("loss.alpha"
 
 
 def trial(number, reason="completed", params=TVERSKY, objectives=(0.2, 0.3)):
-    card = TrialCard(trial_name(number), number, params, nested(params), False, BEGAN_MS + number)
+    spec = TrialSpec(trial_name(number), number, params, nested(params), False, BEGAN_MS + number)
     history = tuple(EpochRecord(i, BEGAN_MS + i, value, i, {}) for i, value in enumerate(objectives, start=1))
     end = EndMarker(reason, "for a reason", BEGAN_MS + 60_000, 1, history) if reason else None
-    return TrialSnapshot(card, history, end)
+    return TrialSnapshot(spec, history, end)
 
 
 def load(path):
@@ -241,7 +241,7 @@ def trial_of_two(number, reason, miou, miss_rate):
     history = tuple(
         EpochRecord(epoch, BEGAN_MS, miou, 1, {"miou": miou / epoch} | miss_rate(epoch)) for epoch in (1, 2)
     )
-    return TrialSnapshot(snapshot.card, history, EndMarker(reason, "", BEGAN_MS, 1, history))
+    return TrialSnapshot(snapshot.spec, history, EndMarker(reason, "", BEGAN_MS, 1, history))
 
 
 def missed(share):

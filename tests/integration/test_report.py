@@ -100,14 +100,14 @@ def test_the_report_is_an_artifact_of_the_searchs_run(place, uri, search, tmp_pa
 
 
 def test_what_is_read_is_what_was_recorded(place, search):
-    recorded = {trial.card.trial_id: trial for trial in load_trials(Storage(str(place / "runs" / "smoke")))}
+    recorded = {trial.spec.trial_id: trial for trial in load_trials(Storage(str(place / "runs" / "smoke")))}
     assert [trial.trial_id for trial in search.trials] == sorted(recorded)
     assert (search.name, search.state, search.objectives, search.max_epochs) == ("smoke", "completed", ("miou",), 2)
     assert search.problems == ()
     for trial in search.trials:
         expected = recorded[trial.trial_id]
-        assert (trial.state, trial.baseline) == (expected.state, expected.card.baseline)
-        assert (trial.params, trial.config) == (expected.card.params, expected.card.config)
+        assert (trial.state, trial.baseline) == (expected.state, expected.spec.baseline)
+        assert (trial.params, trial.config) == (expected.spec.params, expected.spec.config)
         assert trial.epochs == len(expected.epochs)
         assert trial.objective == expected.objective
         assert trial.best_epoch == expected.best.epoch
@@ -120,13 +120,13 @@ def test_what_is_read_is_what_was_recorded(place, search):
 
 
 def test_what_is_read_of_a_confirmation_is_what_was_measured(place, search):
-    runs = {run.card.trial_id: run for run in load_trials(Storage(str(place / "runs" / "smoke" / "confirm")))}
+    runs = {run.spec.trial_id: run for run in load_trials(Storage(str(place / "runs" / "smoke" / "confirm")))}
     assert [run.trial_id for run in search.runs] == sorted(runs)
     for run in search.runs:
-        assert run.confirms == runs[run.trial_id].card.confirms
-        measured = runs[run.trial_id].held_out.metrics["miou"]
-        assert class_metrics(run.held_out_matrix).mean_iou == pytest.approx(measured, abs=1e-12)
-        np.testing.assert_array_equal(run.held_out.counts[:, :, 0].sum(axis=0), np.diagonal(run.held_out_matrix))
+        assert run.confirms == runs[run.trial_id].spec.confirms
+        measured = runs[run.trial_id].val.metrics["miou"]
+        assert class_metrics(run.val_matrix).mean_iou == pytest.approx(measured, abs=1e-12)
+        np.testing.assert_array_equal(run.val.counts[:, :, 0].sum(axis=0), np.diagonal(run.val_matrix))
         assert run.metrics["val/miou"] == measured
 
 

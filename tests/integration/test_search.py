@@ -17,7 +17,7 @@ from search.project.search_projections import sync_search
 from search.run.launch import run_search
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.trial_data import open_trial_data
-from trainable.device import Share, choose_compute
+from trainable.device import ResourceShare, choose_compute
 from trainable.losses.loss_factory import build_loss
 from trainable.measure.confusion import class_metrics
 from trainable.measure.evaluation import Scoring, evaluate
@@ -62,7 +62,7 @@ def children(runs):
 
 def test_every_trial_of_the_budget_ended_and_some_were_stopped_early(searched):
     _, outcome, _ = searched
-    assert [trial.card.trial_id for trial in outcome.trials] == [f"t{number:04d}" for number in range(7)]
+    assert [trial.spec.trial_id for trial in outcome.trials] == [f"t{number:04d}" for number in range(7)]
     assert all(trial.state == "completed" and len(trial.epochs) == 3 for trial in outcome.trials[:4])
     assert {trial.state for trial in outcome.trials[4:]} <= {"completed", "pruned"}
     assert outcome.interrupted is None
@@ -72,9 +72,9 @@ def test_every_trial_of_the_budget_ended_and_some_were_stopped_early(searched):
 def test_the_baselines_cover_every_model_with_every_loss(searched):
     _, outcome, _ = searched
     combinations = {
-        (trial.card.config["model"]["architecture"], trial.card.config["loss"]["name"])
+        (trial.spec.config["model"]["architecture"], trial.spec.config["loss"]["name"])
         for trial in outcome.trials
-        if trial.card.baseline
+        if trial.spec.baseline
     }
     assert len(combinations) == 4
 
@@ -94,7 +94,7 @@ def test_one_parent_and_one_run_a_trial(runs, children, searched):
     _, outcome, _ = searched
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
-    assert sorted(children) == [trial.card.trial_id for trial in outcome.trials]
+    assert sorted(children) == [trial.spec.trial_id for trial in outcome.trials]
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parents[0].info.run_id}
     assert {run.info.status for run in runs} == {"FINISHED"}
 
@@ -102,7 +102,7 @@ def test_one_parent_and_one_run_a_trial(runs, children, searched):
 def test_one_point_a_metric_and_epoch_with_the_records_time(client, children, searched):
     _, outcome, _ = searched
     for trial in outcome.trials:
-        run_id = children[trial.card.trial_id].info.run_id
+        run_id = children[trial.spec.trial_id].info.run_id
         for metric in ("objective", "train_loss", "miou", "iou/person"):
             points = client.get_metric_history(run_id, metric)
             expected = [(e.epoch, e.time_ms, e.metrics[metric]) for e in trial.epochs if metric in e.metrics]
@@ -113,13 +113,13 @@ def test_one_point_a_metric_and_epoch_with_the_records_time(client, children, se
 def test_params_and_tags_say_what_ran(children, searched):
     _, outcome, _ = searched
     for trial in outcome.trials:
-        run = children[trial.card.trial_id]
-        assert run.data.params["model.architecture"] == trial.card.config["model"]["architecture"]
-        assert run.data.params["loss.name"] == trial.card.config["loss"]["name"]
-        rate = trial.card.config["optimizer"]["learning_rate"]
+        run = children[trial.spec.trial_id]
+        assert run.data.params["model.architecture"] == trial.spec.config["model"]["architecture"]
+        assert run.data.params["loss.name"] == trial.spec.config["loss"]["name"]
+        rate = trial.spec.config["optimizer"]["learning_rate"]
         assert float(run.data.params["optimizer.learning_rate"]) == pytest.approx(rate)
-        if trial.card.config["loss"]["name"] == "tversky":
-            assert float(run.data.params["loss.alpha"]) == pytest.approx(trial.card.config["loss"]["alpha"])
+        if trial.spec.config["loss"]["name"] == "tversky":
+            assert float(run.data.params["loss.alpha"]) == pytest.approx(trial.spec.config["loss"]["alpha"])
         tags = run.data.tags
         assert tags["aerosweep.state"] == trial.state
         assert tags["aerosweep.search"] == "small"
@@ -131,7 +131,7 @@ def test_params_and_tags_say_what_ran(children, searched):
 def test_artifacts_load_and_give_the_recorded_scores(client, children, searched, tmp_path):
     _, outcome, _ = searched
     for trial in outcome.trials:
-        run_id = children[trial.card.trial_id].info.run_id
+        run_id = children[trial.spec.trial_id].info.run_id
         table = client.download_artifacts(run_id, "confusion_matrix.csv", str(tmp_path))
         with open(table, newline="") as file:  # noqa: PTH123
             matrix = np.array([[int(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]])
@@ -140,16 +140,16 @@ def test_artifacts_load_and_give_the_recorded_scores(client, children, searched,
         found = ImageCounts.from_bytes(Path(path).read_bytes())
         assert (found.counts[:, :, 0].sum(axis=0) == np.diagonal(matrix)).all()
         with open(client.download_artifacts(run_id, "config.json", str(tmp_path))) as file:  # noqa: PTH123
-            assert json.load(file)["config"]["loss"] == trial.card.config["loss"]
+            assert json.load(file)["config"]["loss"] == trial.spec.config["loss"]
 
 
 def test_kept_weights_reproduce_the_recorded_miou(searched, search_cache):
     config, outcome, _ = searched
     best = max(outcome.trials, key=lambda trial: trial.objective)
-    model = load_trained_model(outcome.folder, best.card.trial_id)
-    trial = TrialConfig.model_validate(best.card.config)
+    model = load_trained_model(outcome.folder, best.spec.trial_id)
+    trial = TrialConfig.model_validate(best.spec.config)
     data = open_trial_data(DatasetConfig.model_validate(config.dataset), search_cache)
-    compute = choose_compute("fp32", Share())
+    compute = choose_compute("fp32", ResourceShare())
     train_pixels = data.cache.pixel_counts[list(data.splits.train)].sum(axis=0)
     scoring = Scoring(data.image_set.thing_labels, 4, log_priors(train_pixels), taus=(0.0,))
     criterion = build_loss(trial.loss, train_pixels)
@@ -162,16 +162,16 @@ def test_weights_are_kept_for_the_best_the_best_of_each_loss_and_the_best_baseli
     ranked = sorted(outcome.trials, key=lambda trial: -trial.objective)
     losses = {}
     for trial in ranked:
-        losses.setdefault(trial.card.config["loss"]["name"], trial.card.trial_id)
+        losses.setdefault(trial.spec.config["loss"]["name"], trial.spec.trial_id)
     folder = Storage(outcome.folder)
     kept = {
-        trial.card.trial_id
+        trial.spec.trial_id
         for trial in outcome.trials
-        if folder.read(f"trials/{trial.card.trial_id}/best/{trial.best.epoch:04d}/weights.pt")
+        if folder.read(f"trials/{trial.spec.trial_id}/best/{trial.best.epoch:04d}/weights.pt")
     }
-    best_baseline = next(trial.card.trial_id for trial in ranked if trial.card.baseline)
-    assert kept == {ranked[0].card.trial_id, best_baseline, *losses.values()}
-    assert all(not folder.names(f"trials/{trial.card.trial_id}/checkpoints") for trial in outcome.trials)
+    best_baseline = next(trial.spec.trial_id for trial in ranked if trial.spec.baseline)
+    assert kept == {ranked[0].spec.trial_id, best_baseline, *losses.values()}
+    assert all(not folder.names(f"trials/{trial.spec.trial_id}/checkpoints") for trial in outcome.trials)
     logged = {
         trial_id
         for trial_id, run in children.items()
@@ -188,7 +188,7 @@ def test_the_journal_has_every_trial(searched):
     study = optuna.load_study(study_name="small", storage=storage)
     states = {trial.user_attrs["aerosweep_trial"]: trial.state.name for trial in study.trials}
     assert states == {
-        trial.card.trial_id: "COMPLETE" if trial.state == "completed" else "PRUNED" for trial in outcome.trials
+        trial.spec.trial_id: "COMPLETE" if trial.state == "completed" else "PRUNED" for trial in outcome.trials
     }
 
 
@@ -203,7 +203,7 @@ def test_the_leaderboard_is_ranked(searched):
 def test_plain_lines_tell_of_each_trial(searched):
     _, outcome, output = searched
     for trial in outcome.trials:
-        assert sum(line.startswith(f"{trial.card.trial_id} {trial.state}") for line in output.splitlines()) == 1
+        assert sum(line.startswith(f"{trial.spec.trial_id} {trial.state}") for line in output.splitlines()) == 1
 
 
 def test_sync_changes_nothing_when_nothing_is_missing(searched):

@@ -41,7 +41,7 @@ def test_a_search_on_s3_is_recorded_extended_and_read_back(s3, search_cache, mak
     assert load_trials(folder) == second.trials
     assert {"leaderboard.csv", "optuna.journal", "search.json", "search.yaml", "trials"} <= set(folder.names())
     best = max(second.trials, key=lambda trial: trial.objective)
-    assert load_trained_model(f"{s3}/all/small", best.card.trial_id) is not None
+    assert load_trained_model(f"{s3}/all/small", best.spec.trial_id) is not None
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("aerosweep").experiment_id])
     assert len(runs) == 4

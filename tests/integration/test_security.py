@@ -31,7 +31,7 @@ from search.project.tracking_uri import ui_command
 from search.record.search_folder import read_meta, write_search
 from trainable.data.data_identity import DataIdentity
 from trainable.record.mlflow_client import connect
-from trainable.record.record_types import EpochRecord, TrialCard
+from trainable.record.record_types import EpochRecord, TrialSpec
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord, load_trials
 
@@ -75,7 +75,7 @@ def record_search(config):
     epoch = EpochRecord(1, 1_700_000_000_000, 0.5, 1, {"miou": 0.5, "objective": 0.5})
     record = TrialRecord(folder, "t0000")
     resolved = {"model": {"architecture": "unet"}, "loss": {"name": "dice"}, "dataset": {"layout": "synthetic"}}
-    record.create(TrialCard("t0000", 0, {}, resolved, False, 1_700_000_000_000))
+    record.create(TrialSpec("t0000", 0, {}, resolved, False, 1_700_000_000_000))
     record.append(epoch)
     for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz"):
         record.folder.write(record.best_file(1, name), name.encode())

@@ -70,9 +70,9 @@ def test_a_full_disk_stops_the_search_and_with_space_again_nothing_is_lost(confi
     (disk / "ballast").unlink()
     resumed = search(config, "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    after = {trial.card.trial_id: trial for trial in load_trials(folder)}
+    after = {trial.spec.trial_id: trial for trial in load_trials(folder)}
     assert [trial.state for trial in after.values()] == ["completed"] * 3
     for trial in before:
-        assert after[trial.card.trial_id].epochs[: len(trial.epochs)] == trial.epochs
+        assert after[trial.spec.trial_id].epochs[: len(trial.epochs)] == trial.epochs
     assert all([epoch.epoch for epoch in trial.epochs] == [1, 2, 3, 4] for trial in after.values())
     assert "is damaged and passed over" not in resumed.stdout + resumed.stderr

@@ -25,13 +25,13 @@ from rich.console import Console
 from aerosweep.terminal.progress import PlainView
 from search.config.search_config import SearchConfig
 from search.project import search_projections as projections
-from search.project.search_projections import Projections, sync_search
+from search.project.search_projections import SearchProjections, sync_search
 from search.record.search_folder import write_search
 from search.run import confirm
 from search.run.launch import run_search
 from trainable.data.data_identity import DataIdentity
 from trainable.ray_trainable import SEARCH_FOLDER, TRIAL_ID, SegmentationTrainable
-from trainable.record.record_types import EpochRecord, TrialCard, now_ms, trial_name
+from trainable.record.record_types import EpochRecord, TrialSpec, now_ms, trial_name
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord, load_trials
 from trainable.training import EpochOutcome
@@ -57,13 +57,13 @@ class RecordedSearch:
         self.folder = Storage(self.config.folder)
         self.said = []
         self.meta = write_search(self.config, self.folder, DataIdentity("f1a9"))
-        self.projections = Projections(self.config, self.folder, self.meta, self.said.append)
+        self.projections = SearchProjections(self.config, self.folder, self.meta, self.said.append)
 
     def train(self, *numbers, reason="completed"):
         for number in numbers:
-            card = TrialCard(trial_name(number), number, {}, {"loss": {"name": "dice"}}, False, now_ms())
-            record = TrialRecord(self.folder, card.trial_id)
-            record.create(card)
+            spec = TrialSpec(trial_name(number), number, {}, {"loss": {"name": "dice"}}, False, now_ms())
+            record = TrialRecord(self.folder, spec.trial_id)
+            record.create(spec)
             self.tell(number)
             record.start_attempt("node7", "cpu", 0)
             for epoch in range(1, EPOCHS + 1):
@@ -97,11 +97,11 @@ def require_equal(folder, client):
     assert len(runs) == len(trials) + 1, "a run is there twice, or not at all"
     assert "RUNNING" not in {run.info.status for run in runs}
     for trial in trials:
-        run = children[trial.card.trial_id]
+        run = children[trial.spec.trial_id]
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         assert run.data.tags["aerosweep.state"] == (trial.end.reason if trial.end else "interrupted")
         assert run.info.status == (STATUS[trial.end.reason] if trial.end else "KILLED")
-        assert run.data.params["loss.name"] == trial.card.config["loss"]["name"]
+        assert run.data.params["loss.name"] == trial.spec.config["loss"]["name"]
         for name in trial.epochs[0].metrics:
             points = [(point.step, point.value, point.timestamp) for point in histories(client, run, name)]
             assert sorted(points) == [(epoch.epoch, epoch.metrics[name], epoch.time_ms) for epoch in trial.epochs]

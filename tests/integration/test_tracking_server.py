@@ -32,7 +32,7 @@ from search.record.search_folder import write_search
 from trainable.data.data_identity import DataIdentity
 from trainable.record.metric_names import OBJECTIVE
 from trainable.record.mlflow_client import connect
-from trainable.record.record_types import EpochRecord, TrialCard, now_ms, trial_name
+from trainable.record.record_types import EpochRecord, TrialSpec, now_ms, trial_name
 from trainable.record.storage import Storage
 from trainable.record.tags import TAG_SEARCH_ID
 from trainable.record.trial_record import TrialRecord, load_trials
@@ -333,7 +333,7 @@ def record_search(storage, uri):
     for number in (0, 1):
         record = TrialRecord(folder, trial_name(number))
         suggested = {"loss": {"name": "dice"}}
-        record.create(TrialCard(trial_name(number), number, {}, suggested, False, now_ms()))
+        record.create(TrialSpec(trial_name(number), number, {}, suggested, False, now_ms()))
         record.start_attempt("node7", "cpu", 0)
         for epoch in (1, 2):
             metrics = {"miou": 0.1 * epoch, "objective": 0.1 * epoch + number}
@@ -366,7 +366,7 @@ def test_on_postgresql_it_keeps_all_over_restarts_and_leaves_no_process(tmp_path
         assert "nothing was missing" in sync_search(config, print)
         search = read_search(server.uri, "small")
         recorded = load_trials(Storage(config.folder))
-        assert [trial.trial_id for trial in search.trials] == [trial.card.trial_id for trial in recorded]
+        assert [trial.trial_id for trial in search.trials] == [trial.spec.trial_id for trial in recorded]
         assert [trial.objective_curve.tolist() for trial in search.trials] == [
             pytest.approx([epoch.objective for epoch in trial.epochs]) for trial in recorded
         ]

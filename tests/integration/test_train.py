@@ -36,7 +36,7 @@ def test_one_configuration_is_trained_and_recorded(tmp_path, search_cache):
     (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name.startswith("train-deeplabv3plus-tversky-"))
     (trial,) = load_trials(Storage(str(folder)))
     assert (trial.state, len(trial.epochs)) == ("completed", 2)
-    loss = {key: value for key, value in trial.card.config["loss"].items() if value}
+    loss = {key: value for key, value in trial.spec.config["loss"].items() if value}
     assert loss == {"name": "tversky", "alpha": 0.7, "beta": 0.3, "gamma": 1.0, "gamma_on": "class"}
     assert load_trained_model(str(folder), "t0000") is not None
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")

@@ -76,14 +76,14 @@ def searched(tmp_path_factory, search_cache, make_small_search):
 def test_workers_find_the_classes(searched):
     _, trials = searched
     assert [trial.state for trial in trials] == ["completed"] * 5
-    tried = {(trial.card.config["model"]["architecture"], trial.card.config["loss"]["name"]) for trial in trials}
+    tried = {(trial.spec.config["model"]["architecture"], trial.spec.config["loss"]["name"]) for trial in trials}
     assert tried == {(NET, "dice"), (NET, LOSS), ("unet", "dice"), ("unet", LOSS)}
 
 
 def test_options_are_recorded_and_exist_under_their_class_only(searched):
     _, trials = searched
     for trial in trials:
-        model, loss = trial.card.config["model"], trial.card.config["loss"]
+        model, loss = trial.spec.config["model"], trial.spec.config["loss"]
         assert model["options"].keys() == ({"width"} if model["architecture"] == NET else set())
         assert loss["options"].keys() == ({"epsilon"} if loss["name"] == LOSS else set())
         assert model["options"].get("width", 4) in (4, 12)
@@ -93,8 +93,8 @@ def test_options_are_recorded_and_exist_under_their_class_only(searched):
 def test_the_trained_model_is_loaded_with_its_options(searched, monkeypatch):
     folder, trials = searched
     monkeypatch.syspath_prepend(folder)
-    own = [trial.card for trial in trials if trial.card.config["model"]["architecture"] == NET]
+    own = [trial.spec for trial in trials if trial.spec.config["model"]["architecture"] == NET]
     assert len(own) >= 2
-    for card in own:
-        model = load_trained_model(str(folder / "runs" / "small"), card.trial_id)
-        assert model.classify.in_channels == card.config["model"]["options"]["width"]
+    for spec in own:
+        model = load_trained_model(str(folder / "runs" / "small"), spec.trial_id)
+        assert model.classify.in_channels == spec.config["model"]["options"]["width"]

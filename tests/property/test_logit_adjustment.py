@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trainable.data.image_set import IGNORED
 from trainable.measure import argmax_labels as blocks
-from trainable.measure.argmax_labels import best_labels
+from trainable.measure.argmax_labels import argmax_labels
 from trainable.measure.confusion import confusion_matrices
 from trainable.measure.logit_adjustment import TAUS, LogitAdjustment, log_priors
 
@@ -23,7 +23,7 @@ def naive(logits, target, log_prior, taus):
 
 
 def ours(logits, target, log_prior, taus):
-    labels = best_labels(logits)
+    labels = argmax_labels(logits)
     matrices = confusion_matrices(labels, target, logits.shape[1], IGNORED)
     return LogitAdjustment(log_prior, taus, CPU).confusion(logits, labels, target, matrices)
 

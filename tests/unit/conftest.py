@@ -14,7 +14,7 @@ from analysis.recorded.recorded_search import RecordedSearch, RecordedTrial
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import LabelClass
 from trainable.measure.image_counts import ImageCounts
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 from trainable.trial_config import TrialConfig
 
 CLASSES = (
@@ -134,7 +134,7 @@ def make_trial(number, loss, *, recall=0.5, state="completed", epochs=6, max_epo
 def make_run(trial, seed, *, recall, scenes=6):
     """A run that confirms a trial: the network of a fresh seed, measured on val."""
     source, run_id = MadeSource(), f"run-{trial.trial_id}-s{seed}"
-    counts = make_counts(recall, scenes, 100 + seed, HeldOutCounts, tau=0.0, adjusted_counts=np.zeros((2 * scenes, 4, 3), np.int64))  # fmt: skip  # noqa: E501
+    counts = make_counts(recall, scenes, 100 + seed, ValCounts, tau=0.0, adjusted_counts=np.zeros((2 * scenes, 4, 3), np.int64))  # fmt: skip  # noqa: E501
     counts = replace(counts, adjusted_counts=counts.counts)
     source.artifacts[run_id, "val_counts.npz"] = counts.to_bytes()
     source.artifacts[run_id, "val_confusion_matrix.csv"] = csv_of(2 * scenes * make_matrix(recall))

@@ -17,7 +17,7 @@ from aerosweep.cli import app
 from aerosweep.closing import closing_lines, exit_code, resume_command, runnable
 from aerosweep.terminal.image_progress import ImageProgress
 from search.config.search_config import SearchConfig
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def trial(number, reason="completed"):
     epochs = (EpochRecord(1, 60_000, 0.5, 1, {"miou": 0.5}),)
     config = {"model": {"architecture": "unet", "encoder": "resnet18"}, "loss": {"name": "dice"}}
     end = EndMarker(reason, "", 0, 1, epochs) if reason else None
-    return TrialSnapshot(TrialCard(f"t{number:04d}", number, {}, config, False, 0), epochs, end, 1)
+    return TrialSnapshot(TrialSpec(f"t{number:04d}", number, {}, config, False, 0), epochs, end, 1)
 
 
 @pytest.mark.parametrize(

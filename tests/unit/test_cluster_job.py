@@ -12,7 +12,14 @@ from typer.testing import CliRunner
 
 from aerosweep.cli import app
 from search.config.config_file import load_search_config
-from search.jobs.cluster_job import STOPPED, ClusterJobs, UnreachableError, _GrowingText, dashboard_address, exit_code
+from search.jobs.cluster_job import (
+    STOPPED,
+    ClusterJobs,
+    DashboardUnreachableError,
+    _GrowingText,
+    dashboard_address,
+    exit_code,
+)
 from search.jobs.head_tunnel import HeadTunnel, TunnelError, dashboard_port, read_cluster, ssh_options
 from search.jobs.job_folder import load_for_cluster, own_modules, write_job_folder
 from trainable.errors import InputError
@@ -192,7 +199,7 @@ def test_an_address_is_that_of_a_dashboard(address):
 def test_a_cluster_that_does_not_answer_is_named_whatever_the_environment_says(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:2")
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:3")
-    with pytest.raises(UnreachableError, match=r"must answer at (\S+:9); got Failed to connect .* \1.*ray up"):
+    with pytest.raises(DashboardUnreachableError, match=r"must answer at (\S+:9); got Failed to connect .* \1.*ray up"):
         ClusterJobs(lambda: "http://127.0.0.1:9").listed()
     assert os.environ["RAY_ADDRESS"] == "http://127.0.0.1:2"
 

@@ -278,7 +278,7 @@ def home(tmp_path):
     return tmp_path
 
 
-def program(home, name, text):
+def plan(home, name, text):
     file = home / "bin" / name
     file.write_text(text)
     file.chmod(0o755)
@@ -352,9 +352,9 @@ def tracker(config, home, port):
     """The command that starts the tracker, on a port and with programs of the test's own; ended with the test."""
     command = next(command for _, command in commands(config) if "aerosweep server" in command)
     command = command.replace("5000", str(port))
-    program(home, "aerosweep", _SERVER.replace("PORT", str(port)))
-    program(home, "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    program(home, "pgrep", "#!/bin/sh\ntest -e ~/ray-runs\n")
+    plan(home, "aerosweep", _SERVER.replace("PORT", str(port)))
+    plan(home, "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    plan(home, "pgrep", "#!/bin/sh\ntest -e ~/ray-runs\n")
     (home / "ray-runs").touch()
     yield command
     pid = home / ".aerosweep" / "tracker.pid"
@@ -386,7 +386,7 @@ def test_the_tracker_outlives_what_starts_it_is_renewed_by_the_next_start_and_en
 
 
 def test_a_tracker_that_does_not_start_fails_the_start_of_the_cluster_and_says_why(tracker, home):
-    program(home, "aerosweep", "#!/bin/sh\necho the database is out of reach\nexit 3\n")
+    plan(home, "aerosweep", "#!/bin/sh\necho the database is out of reach\nexit 3\n")
 
     failed = run_as_ray_does(tracker, home)
 
@@ -432,11 +432,9 @@ def slurm(home):
     (home / "aerosweep" / ".venv" / "bin").mkdir(parents=True)
     (home / "aerosweep" / ".venv" / "bin" / "activate").write_text("")
     note = 'echo "$(basename "$0") $*" >> ~/calls\n'
-    program(home, "hostname", "#!/bin/sh\necho 192.0.2.1 192.0.2.2\n")
-    program(home, "srun", f'#!/bin/bash\n{note}while [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
-    program(
-        home, "ray", f"#!/bin/bash\n{note}[ $1 = status ] && exec test -e ~/head\ntouch ~/head ~/$$\nexec sleep 60\n"
-    )
+    plan(home, "hostname", "#!/bin/sh\necho 192.0.2.1 192.0.2.2\n")
+    plan(home, "srun", f'#!/bin/bash\n{note}while [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
+    plan(home, "ray", f"#!/bin/bash\n{note}[ $1 = status ] && exec test -e ~/head\ntouch ~/head ~/$$\nexec sleep 60\n")
     environment = {"SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "4", "SLURM_NNODES": "3", "SLURMD_NODENAME": "n1"}
     environment |= {"HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}", "USER": "me"}
     words = ["bash", "-c", script.replace("/scratch/$USER", str(home))]
@@ -452,7 +450,7 @@ def rays(home):
 
 
 def test_the_slurm_script_starts_ray_on_all_nodes_and_ends_it_with_the_search(slurm, home):
-    program(home, "aerosweep", '#!/bin/sh\necho "aerosweep $*" >> ~/calls\nsleep 1\nexit 3\n')
+    plan(home, "aerosweep", '#!/bin/sh\necho "aerosweep $*" >> ~/calls\nsleep 1\nexit 3\n')
     (home / "runs" / "people").mkdir(parents=True)
 
     job = slurm()
@@ -473,7 +471,7 @@ def test_the_slurm_script_hands_the_end_of_its_time_to_the_search_and_waits_for_
     search = "import signal, sys, time, pathlib\n"
     search += "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), pathlib.Path.home().joinpath('clean').touch(),"
     search += " sys.exit(143)))\npathlib.Path.home().joinpath('runs').touch()\ntime.sleep(60)\n"
-    program(home, "aerosweep", f"#!{sys.executable}\n{search}")
+    plan(home, "aerosweep", f"#!{sys.executable}\n{search}")
 
     job = slurm()
     wait_until((home / "runs").exists)

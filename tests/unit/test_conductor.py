@@ -4,7 +4,7 @@ import pytest
 
 from search.config.search_config import SearchConfig
 from search.decide.conductor import Conductor
-from search.decide.search_plan import SearchProgram
+from search.decide.search_plan import SearchPlan
 from trainable.errors import InputError
 from trainable.record.record_types import EpochRecord
 from trainable.record.storage import Storage
@@ -37,25 +37,25 @@ class MadeUpSearch:
     def __init__(self, folder, **changes):
         self.folder = folder
         self.heard = []
-        self.program = SearchProgram(config(**changes))
-        self.conductor = Conductor(self.program, folder, self.heard.append, MAX_ATTEMPTS)
+        self.plan = SearchPlan(config(**changes))
+        self.conductor = Conductor(self.plan, folder, self.heard.append, MAX_ATTEMPTS)
         self.conductor.recover()
 
-    def train(self, card, epoch, diverged=None):
-        objective = 0.0 if diverged else min(1.0, card.params["optimizer.learning_rate"] * 50) * epoch / MAX_EPOCHS
+    def train(self, spec, epoch, diverged=None):
+        objective = 0.0 if diverged else min(1.0, spec.params["optimizer.learning_rate"] * 50) * epoch / MAX_EPOCHS
         record = EpochRecord(epoch, 1000 + epoch, objective, epoch, {"objective": objective}, diverged=diverged)
-        TrialRecord(self.folder, card.trial_id).append(record)
+        TrialRecord(self.folder, spec.trial_id).append(record)
         return record
 
     def run_trial(self, epochs=MAX_EPOCHS):
         """Run the next trial to its end, or `epochs` epochs of it; None where there is no next."""
-        card = self.conductor.next_trial()
-        if card is None:
+        spec = self.conductor.next_trial()
+        if spec is None:
             return None
-        for epoch in range(len(self.conductor.trials[card.trial_id].epochs) + 1, epochs + 1):
-            if not self.conductor.epoch_done(card.trial_id, self.train(card, epoch)):
+        for epoch in range(len(self.conductor.trials[spec.trial_id].epochs) + 1, epochs + 1):
+            if not self.conductor.epoch_done(spec.trial_id, self.train(spec, epoch)):
                 break
-        return card
+        return spec
 
     def run(self):
         while self.run_trial():
@@ -71,7 +71,7 @@ def test_a_search_ends_every_trial_of_its_budget_once(folder):
     search = MadeUpSearch(folder)
     search.run()
     recorded = load_trials(folder)
-    assert [trial.card.trial_id for trial in recorded] == [f"t{number:04d}" for number in range(8)]
+    assert [trial.spec.trial_id for trial in recorded] == [f"t{number:04d}" for number in range(8)]
     assert {trial.state for trial in recorded} == {"completed", "pruned"}
     assert all(len(trial.epochs) == MAX_EPOCHS for trial in recorded if trial.state == "completed")
     assert search.conductor.left == 0
@@ -80,11 +80,11 @@ def test_a_search_ends_every_trial_of_its_budget_once(folder):
 
 
 def test_a_trial_is_on_record_when_it_is_handed_out(folder):
-    card = MadeUpSearch(folder).conductor.next_trial()
+    spec = MadeUpSearch(folder).conductor.next_trial()
     (recorded,) = load_trials(folder)
-    assert recorded.card == card
+    assert recorded.spec == spec
     assert recorded.end is None
-    assert recorded.card.config["loss"]["name"] == card.params["loss.name"]
+    assert recorded.spec.config["loss"]["name"] == spec.params["loss.name"]
 
 
 def test_a_new_conductor_continues_unfinished_trials_first_and_then_the_budget(folder):
@@ -109,7 +109,7 @@ def test_a_search_cut_anywhere_suggests_what_an_uncut_one_does(folder, tmp_path)
         search.run_trial()
         search.run_trial()
     MadeUpSearch(cut_folder).run()
-    assert [t.card.params for t in load_trials(cut_folder)] == [t.card.params for t in load_trials(folder)]
+    assert [t.spec.params for t in load_trials(cut_folder)] == [t.spec.params for t in load_trials(folder)]
     assert [(t.state, len(t.epochs)) for t in load_trials(cut_folder)] == [
         (t.state, len(t.epochs)) for t in load_trials(folder)
     ]
@@ -132,7 +132,7 @@ def test_end_markers_that_a_dead_driver_owed_are_written_without_training(folder
         search.train(whole, epoch)
     search.train(diverged, 1, diverged="the training loss became nan in epoch 1")
     again = MadeUpSearch(folder)
-    states = {trial.card.trial_id: trial.state for trial in load_trials(folder)}
+    states = {trial.spec.trial_id: trial.state for trial in load_trials(folder)}
     assert states == {"t0000": "completed", "t0001": "diverged"}
     assert again.conductor.next_trial().trial_id == "t0002"
 
@@ -152,35 +152,35 @@ def test_a_trial_whose_process_died_waits_for_another_start_before_new_ones_unti
 
 def test_failures_are_counted_over_launches_and_lost_machines_are_not(folder):
     search = MadeUpSearch(folder)
-    card = search.conductor.next_trial()
-    record = TrialRecord(folder, card.trial_id)
+    spec = search.conductor.next_trial()
+    record = TrialRecord(folder, spec.trial_id)
     for launch in range(MAX_ATTEMPTS - 1):
         for _ in range(3):
             record.start_attempt("node", "cpu", 0)
-            search.conductor.attempt_failed(card.trial_id, "its machine was lost", counted=False)
-            assert search.conductor.next_trial() == card
+            search.conductor.attempt_failed(spec.trial_id, "its machine was lost", counted=False)
+            assert search.conductor.next_trial() == spec
         record.start_attempt("node", "cpu", 0)
-        search.conductor.attempt_failed(card.trial_id, "its process died", counted=True)
+        search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True)
         assert record.attempts() == launch + 1
         search = MadeUpSearch(folder)
-        assert search.conductor.next_trial() == card
+        assert search.conductor.next_trial() == spec
     record.start_attempt("node", "cpu", 0)
-    search.conductor.attempt_failed(card.trial_id, "its process died", counted=True)
-    trial = search.conductor.trials[card.trial_id]
+    search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True)
+    trial = search.conductor.trials[spec.trial_id]
     assert (trial.state, trial.end.attempts) == ("failed", MAX_ATTEMPTS)
 
 
 def test_a_failure_that_turned_out_to_be_a_lost_machine_no_longer_counts(folder):
     search = MadeUpSearch(folder)
-    card = search.conductor.next_trial()
+    spec = search.conductor.next_trial()
     for _ in range(MAX_ATTEMPTS + 2):
-        TrialRecord(folder, card.trial_id).start_attempt("node", "cpu", 0)
-        failure = search.conductor.attempt_failed(card.trial_id, "its process died", counted=True)
-        search.conductor.excuse(card.trial_id, failure)
-        assert search.conductor.next_trial() == card
-    TrialRecord(folder, card.trial_id).start_attempt("node", "cpu", 0)
+        TrialRecord(folder, spec.trial_id).start_attempt("node", "cpu", 0)
+        failure = search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True)
+        search.conductor.excuse(spec.trial_id, failure)
+        assert search.conductor.next_trial() == spec
+    TrialRecord(folder, spec.trial_id).start_attempt("node", "cpu", 0)
     while search.conductor.epoch_done(
-        card.trial_id, search.train(card, len(search.conductor.trials[card.trial_id].epochs) + 1)
+        spec.trial_id, search.train(spec, len(search.conductor.trials[spec.trial_id].epochs) + 1)
     ):
         pass
     assert load_trials(folder)[0].attempts == 1
@@ -188,8 +188,8 @@ def test_a_failure_that_turned_out_to_be_a_lost_machine_no_longer_counts(folder)
 
 def test_diverged_and_failed_trials_end_and_the_search_goes_on(folder):
     search = MadeUpSearch(folder)
-    card = search.conductor.next_trial()
-    assert not search.conductor.epoch_done(card.trial_id, search.train(card, 1, diverged="loss became inf"))
+    spec = search.conductor.next_trial()
+    assert not search.conductor.epoch_done(spec.trial_id, search.train(spec, 1, diverged="loss became inf"))
     failed = search.conductor.next_trial()
     search.conductor.trial_failed(failed.trial_id, "RuntimeError: no space")
     search.run()
@@ -203,24 +203,24 @@ def test_baselines_come_first_and_are_never_stopped_early(folder):
     search = MadeUpSearch(folder, baselines="seed", budget={"trials": 10, "max_epochs": MAX_EPOCHS})
     search.run()
     trials = load_trials(folder)
-    assert [trial.card.baseline for trial in trials] == [True] * 4 + [False] * 6
+    assert [trial.spec.baseline for trial in trials] == [True] * 4 + [False] * 6
     assert all(trial.state == "completed" for trial in trials[:4])
     assert any(trial.state == "pruned" for trial in trials[4:])
 
 
 def test_an_epoch_that_comes_twice_is_taken_once(folder):
     search = MadeUpSearch(folder)
-    card = search.conductor.next_trial()
-    record = search.train(card, 1)
-    search.conductor.epoch_done(card.trial_id, record)
-    search.conductor.epoch_done(card.trial_id, record)
-    assert search.conductor.trials[card.trial_id].epochs == (record,)
+    spec = search.conductor.next_trial()
+    record = search.train(spec, 1)
+    search.conductor.epoch_done(spec.trial_id, record)
+    search.conductor.epoch_done(spec.trial_id, record)
+    assert search.conductor.trials[spec.trial_id].epochs == (record,)
 
 
 def test_every_change_is_told_with_the_state_at_that_moment(folder):
     search = MadeUpSearch(folder)
-    card = search.run_trial()
-    told = [(len(trial.epochs), trial.state) for trial in search.heard if trial.card.trial_id == card.trial_id]
+    spec = search.run_trial()
+    told = [(len(trial.epochs), trial.state) for trial in search.heard if trial.spec.trial_id == spec.trial_id]
     assert told[0] == (0, "unfinished")
     assert told[-1] == (MAX_EPOCHS, "completed")
     assert [epochs for epochs, _ in told] == sorted(epochs for epochs, _ in told)
@@ -228,10 +228,10 @@ def test_every_change_is_told_with_the_state_at_that_moment(folder):
 
 def test_an_epoch_whose_result_never_came_is_read_from_the_record(folder):
     search = MadeUpSearch(folder)
-    card = search.conductor.next_trial()
-    first, second = search.train(card, 1), search.train(card, 2)
-    search.conductor.epoch_done(card.trial_id, second)
-    assert search.conductor.trials[card.trial_id].epochs == (first, second)
+    spec = search.conductor.next_trial()
+    first, second = search.train(spec, 1), search.train(spec, 2)
+    search.conductor.epoch_done(spec.trial_id, second)
+    assert search.conductor.trials[spec.trial_id].epochs == (first, second)
 
 
 def test_an_epoch_that_comes_again_is_not_judged_again(folder):
@@ -240,7 +240,7 @@ def test_an_epoch_that_comes_again_is_not_judged_again(folder):
     records = [search.train(weak, epoch) for epoch in (1, 2)]
     assert all(search.conductor.epoch_done(weak.trial_id, record) for record in records)
     for number in range(1, 4):
-        search.program.remember(f"strong{number}", [EpochRecord(2, 0, 1.0, 2, {})])
+        search.plan.remember(f"strong{number}", [EpochRecord(2, 0, 1.0, 2, {})])
     assert search.conductor.epoch_done(weak.trial_id, records[-1])
 
 

@@ -26,8 +26,8 @@ from analysis.evidence.confirmation import (
 )
 from search.decide.confirm_plan import Candidate
 from trainable.errors import InputError
-from trainable.measure.val_counts import HeldOutCounts
-from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot
+from trainable.measure.val_counts import ValCounts
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, ValRecord
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 
@@ -41,7 +41,7 @@ def run(recall, seed, adjusted=None, scenes=SCENES, tau=0.25):
     """A network that finds this share of the person pixels, a little more or less by scene and seed."""
     generator = np.random.default_rng(seed)
     luck = generator.normal(0, 0.01, scenes) + generator.normal(0, 0.004)
-    return HeldOutCounts(
+    return ValCounts(
         images=tuple(f"{scene}_{frame}" for scene in range(scenes) for frame in range(2)),
         scenes=tuple(str(scene) for scene in range(scenes) for _ in range(2)),
         class_names=CLASSES,
@@ -200,9 +200,9 @@ def test_a_measurement_that_is_damaged_is_named_with_its_remedy(tmp_path, damage
     folder = Storage(str(tmp_path / "small"))
     epochs = (EpochRecord(1, 0, 0.5, 1, {"miou": 0.5}),)
     end = EndMarker("completed", "", 0, 1, epochs)
-    source = TrialSnapshot(TrialCard("t0003", 3, {}, {"loss": {"name": "dice"}}, False, 0), epochs, end)
-    card = TrialCard("t0003-s1", 0, {}, {}, False, 0, confirms="t0003")
-    measured = TrialSnapshot(card, epochs, end, held_out=HeldOutRecord(1, 0, {"miou": 0.4}))
+    source = TrialSnapshot(TrialSpec("t0003", 3, {}, {"loss": {"name": "dice"}}, False, 0), epochs, end)
+    spec = TrialSpec("t0003-s1", 0, {}, {}, False, 0, confirms="t0003")
+    measured = TrialSnapshot(spec, epochs, end, val=ValRecord(1, 0, {"miou": 0.4}))
     whole = run(0.5, 0).to_bytes()
     content = whole[: len(whole) // 2] if damage == "half" else damage
     if content is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.recorded.confirmed_search import confirmed_trials, missing_of_confirmation
-from trainable.measure.val_counts import HeldOutCounts
+from trainable.measure.val_counts import ValCounts
 
 
 def with_runs(search, runs):
@@ -33,7 +33,7 @@ def test_configurations_come_best_by_dev_first_with_their_runs(confirmed_losses)
     assert (best.loss, best.baseline, best.epochs, best.lost) == ("tversky", False, 6, 0)
     assert best.dev == confirmed_losses.trial("t0004").objective
     assert [network.names for network in best.networks] == [tuple(f"s{scene}" for scene in range(6))] * 3
-    assert all(isinstance(run, HeldOutCounts) for run in best.runs)
+    assert all(isinstance(run, ValCounts) for run in best.runs)
     assert missing_of_confirmation(confirmed_losses) == []
 
 
@@ -73,7 +73,7 @@ def test_a_run_without_readable_counts_is_lost_and_said(confirmed_losses, data):
 
 def test_counts_of_a_wrong_kind_are_not_readable(confirmed_losses):
     first, *rest = confirmed_losses.runs
-    counts = replace(first.held_out, counts=first.held_out.counts.astype(np.float64))
+    counts = replace(first.val, counts=first.val.counts.astype(np.float64))
     search = with_runs(confirmed_losses, [with_artifact(first, counts.to_bytes()), *rest])
     assert len(confirmed_trials(search)[0].runs) == 2
 
@@ -115,5 +115,5 @@ def test_many_names_are_cut(confirmed_losses):
 
 def test_counts_that_cannot_be_read_are_named(confirmed_losses, caplog):
     run = confirmed_losses.runs[0]
-    assert with_artifact(run, b"no archive").held_out is None
+    assert with_artifact(run, b"no archive").val is None
     assert f"val_counts.npz of run {run.run_id} ({run.trial_id}) cannot be read" in caplog.text

@@ -13,7 +13,7 @@ from trainable.data.image_cache import open_cache
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
 from trainable.losses.losses import CrossEntropyLoss, TverskyLoss
-from trainable.measure import tiles as views
+from trainable.measure import tiles as tiles
 from trainable.measure.confusion import class_metrics
 from trainable.measure.evaluation import Scoring, evaluate
 from trainable.measure.object_errors import count_objects
@@ -194,8 +194,8 @@ def test_tiles_give_what_whole_images_give(network, array_cache, monkeypatch):
     criterion = CrossEntropyLoss(ignore_index=IGNORED)
     whole = evaluate(network, criterion, cache, [0, 1], CPU, SCORING)
     passes = len(network.seen)
-    monkeypatch.setattr(views, "TILE", 48)
-    monkeypatch.setattr(views, "OVERLAP", 10)
+    monkeypatch.setattr(tiles, "TILE", 48)
+    monkeypatch.setattr(tiles, "OVERLAP", 10)
     tiled = evaluate(network, criterion, cache, [0, 1], CPU, SCORING)
     assert len(network.seen) - passes == 4 * 2 + 3 * 5
     for name in ("per_image", "objects", "adjusted"):
@@ -217,8 +217,8 @@ def test_a_tile_is_scored_where_it_has_context(array_cache, monkeypatch):
     cache = array_cache([(generator.integers(0, 256, (128, 160, 3)), generator.integers(0, 4, (128, 160)))], CLASSES)
     criterion = CrossEntropyLoss()
     whole = evaluate(Around(), criterion, cache, [0], CPU, SCORING)
-    monkeypatch.setattr(views, "TILE", 64)
-    monkeypatch.setattr(views, "OVERLAP", 32)
+    monkeypatch.setattr(tiles, "TILE", 64)
+    monkeypatch.setattr(tiles, "OVERLAP", 32)
     np.testing.assert_array_equal(evaluate(Around(), criterion, cache, [0], CPU, SCORING).per_image, whole.per_image)
 
 

@@ -11,7 +11,7 @@ from search.decide.sampler import Observation, Sampler, suggest_point
 from search.project.background_projection import BackgroundProjection
 from search.project.retention import Retention
 from search.space.space_parsing import parse_space
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, trial_name
 from trainable.record.storage import Storage
 
 SPACE = parse_space(
@@ -25,7 +25,7 @@ REASONS = ("diverged", "completed", "pruned", "failed")
 
 
 def suggested(number, point):
-    return TrialSnapshot(TrialCard(trial_name(number), number, SPACE.searched(point), {}, False, 0))
+    return TrialSnapshot(TrialSpec(trial_name(number), number, SPACE.searched(point), {}, False, 0))
 
 
 def with_epochs(trial, number):
@@ -71,7 +71,7 @@ def test_keepers_are_chosen_among_the_keepers_so_far(tmp_path):
     asked = []
 
     def keeps(trials):
-        asked.append([trial.card.trial_id for trial in trials])
+        asked.append([trial.spec.trial_id for trial in trials])
         return chosen_ids(trials, ConfirmConfig(top=2, best_of_each_loss=False))
 
     retention = Retention(Storage(str(tmp_path)), keeps)

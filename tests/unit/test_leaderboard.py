@@ -7,7 +7,7 @@ from rich.console import Console
 
 from aerosweep.terminal.leaderboard_table import leaderboard_table
 from search.project.leaderboard import leaderboard, minutes_trained, write_csv
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec
 
 MINUTE = 60_000
 UNET_DICE = {"model": {"architecture": "unet", "encoder": "resnet18"}, "loss": {"name": "dice"}}
@@ -26,8 +26,8 @@ def trial(
         attempt = attempts[place - 1] if attempts else 1
         epochs.append(EpochRecord(place, MINUTE * place, objective, best, values, attempt=attempt))
     end = EndMarker(reason, detail, 0, 1, tuple(epochs)) if reason else None
-    card = TrialCard(f"t{number:04d}", number, {}, config, baseline, 0)
-    return TrialSnapshot(card, tuple(epochs), end, 1)
+    spec = TrialSpec(f"t{number:04d}", number, {}, config, baseline, 0)
+    return TrialSnapshot(spec, tuple(epochs), end, 1)
 
 
 def test_trials_are_ranked_by_their_best_objective():
@@ -113,7 +113,7 @@ def test_a_loss_is_named_with_its_parameters():
 
 def test_minutes_leave_out_the_time_between_launches():
     assert minutes_trained(trial(0, [0.1, 0.2, 0.3])) == 3.0
-    card = trial(0, []).card
+    spec = trial(0, []).spec
     day = 24 * 60 * MINUTE
     epochs = (
         EpochRecord(1, 2 * MINUTE, 0.1, 1, {}),
@@ -121,8 +121,8 @@ def test_minutes_leave_out_the_time_between_launches():
         EpochRecord(3, day, 0.1, 1, {}, attempt=2),
         EpochRecord(4, day + 2 * MINUTE, 0.1, 1, {}, attempt=2),
     )
-    assert minutes_trained(TrialSnapshot(card, epochs)) == 8.0
-    assert minutes_trained(TrialSnapshot(card, (EpochRecord(1, day, 0.1, 1, {}, attempt=3),))) is None
+    assert minutes_trained(TrialSnapshot(spec, epochs)) == 8.0
+    assert minutes_trained(TrialSnapshot(spec, (EpochRecord(1, day, 0.1, 1, {}, attempt=3),))) is None
 
 
 def test_the_csv_has_a_row_a_trial_and_empty_cells_for_what_is_missing():

@@ -6,16 +6,16 @@ import pytest
 from rich.console import Console
 
 from aerosweep.terminal.loss_comparison import effort_by_loss, loss_table
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, trial_name
 
 HOUR_MS = 3_600_000
 
 
 def trial(number, loss, objective, reason="completed"):
     """A trial of two epochs, an hour each."""
-    card = TrialCard(trial_name(number), number, {}, {"loss": {"name": loss}}, False, 0)
+    spec = TrialSpec(trial_name(number), number, {}, {"loss": {"name": loss}}, False, 0)
     epochs = tuple(EpochRecord(epoch, epoch * HOUR_MS, objective, 1, {}) for epoch in (1, 2))
-    return TrialSnapshot(card, epochs, EndMarker(reason, "", 0, 1, epochs) if reason else None)
+    return TrialSnapshot(spec, epochs, EndMarker(reason, "", 0, 1, epochs) if reason else None)
 
 
 TRIALS = [

@@ -193,7 +193,7 @@ def test_confirmed_misses_are_means_over_seeds_on_val(confirmed_losses):
     assert rows.loc["tversky", "run_id"] == "run-t0004-s1;run-t0004-s2;run-t0004-s3"
     by_seed = []
     for run in confirmed_losses.runs[:3]:
-        sums = run.held_out.sized_objects.sum(axis=(0, 1, 2))
+        sums = run.val.sized_objects.sum(axis=(0, 1, 2))
         by_seed.append(sums[1] / sums[0])
     assert rows.loc["tversky", "miss_rate"] == pytest.approx(np.mean(by_seed))
     assert (rows.loc["tversky", "low"], rows.loc["tversky", "high"]) == (min(by_seed), max(by_seed))

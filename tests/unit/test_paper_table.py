@@ -17,7 +17,7 @@ from trainable.measure.image_counts import ImageCounts
 
 
 def networks_of(search, trial_id):
-    runs = [run.held_out for run in search.runs if run.confirms == trial_id]
+    runs = [run.val for run in search.runs if run.confirms == trial_id]
     return [SplitCounts(run.counts, run.objects).by_scene(run.scenes) for run in runs]
 
 

@@ -16,7 +16,7 @@ from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
 from trainable.errors import InputError
-from trainable.measure import tiles as views
+from trainable.measure import tiles as tiles
 from trainable.measure.object_errors import count_objects
 from trainable.measure.prediction import predict_labels
 from trainable.record.checkpoint import from_bytes, to_bytes
@@ -151,8 +151,8 @@ def test_tiles_make_up_the_whole_image(array_cache, monkeypatch):
         pixels = (image / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
         logits = network.layer(torch.from_numpy(pixels).float().permute(2, 0, 1)[None])
         expected.append(logits.argmax(dim=1)[0].numpy())
-    monkeypatch.setattr(views, "TILE", 48)
-    monkeypatch.setattr(views, "OVERLAP", 10)
+    monkeypatch.setattr(tiles, "TILE", 48)
+    monkeypatch.setattr(tiles, "OVERLAP", 10)
     for indices in ((0, 1, 2), (2, 0)):
         for position, index in enumerate(indices):
             labels = predict_labels(network.train(), cache, indices, position, CPU)

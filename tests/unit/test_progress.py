@@ -25,20 +25,20 @@ from aerosweep.terminal.progress import (
 )
 from aerosweep.terminal.trial_line import ended_line
 from search.run.search_state import SearchState
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec
 
 
 def trial(number, objectives=(), reason=None, baseline=False, detail="", loss="dice"):
     epochs = tuple(EpochRecord(n, 0, value, n, {}) for n, value in enumerate(objectives, start=1))
     config = {"model": {"architecture": "unet"}, "loss": {"name": loss}}
     end = EndMarker(reason, detail, 0, 1, epochs) if reason else None
-    return TrialSnapshot(TrialCard(f"t{number:04d}", number, {}, config, baseline, 0), epochs, end, 1)
+    return TrialSnapshot(TrialSpec(f"t{number:04d}", number, {}, config, baseline, 0), epochs, end, 1)
 
 
 def state(*trials, running=(), **changes):
     settings = {"name": "demo", "budget_trials": 10, "max_epochs": 6, "slots": 2, "started": 1000.0} | changes
     return SearchState(
-        trials={each.card.trial_id: each for each in trials},
+        trials={each.spec.trial_id: each for each in trials},
         running=frozenset(f"t{n:04d}" for n in running),
         **settings,
     )
@@ -93,9 +93,9 @@ def test_a_search_that_has_outgrown_its_budget_does_not_exceed_it():
 
 
 def test_the_best_is_the_highest_objective_of_what_can_be_used():
-    assert best_trial(MIXED.trials.values()).card.trial_id == "t0000"
-    assert best_trial([trial(0, [0.9], "failed"), trial(1, [0.1])]).card.number == 1
-    assert best_trial([trial(1, [0.5]), trial(0, [0.5])]).card.number == 0
+    assert best_trial(MIXED.trials.values()).spec.trial_id == "t0000"
+    assert best_trial([trial(0, [0.9], "failed"), trial(1, [0.1])]).spec.number == 1
+    assert best_trial([trial(1, [0.5]), trial(0, [0.5])]).spec.number == 0
     assert best_trial([trial(0)]) is None
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from search.decide.ranking import measured_values, non_dominated, objective_values, pareto_front, ranked
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, trial_name
 
 TWO = ("miou", "thing_miss_rate")
 
@@ -17,17 +17,17 @@ def trial(number, objective=None, state="completed", **metrics):
         worse = dict.fromkeys(metrics, 0.123)
         epochs = (EpochRecord(1, 0, objective, 1, metrics), EpochRecord(2, 0, objective, 1, worse))
     end = None if state == "unfinished" else EndMarker(state, "", 0, 1, epochs)
-    return TrialSnapshot(TrialCard(trial_name(number), number, {}, {}, False, 0), epochs, end)
+    return TrialSnapshot(TrialSpec(trial_name(number), number, {}, {}, False, 0), epochs, end)
 
 
 def test_the_first_objective_ranks_and_the_earlier_of_equals_is_the_better():
     trials = [trial(3, 0.5), trial(0, 0.2), trial(1, 0.5, "pruned"), trial(2, 0.4, "unfinished")]
-    assert [each.card.number for each in ranked(trials)] == [1, 3, 2, 0]
+    assert [each.spec.number for each in ranked(trials)] == [1, 3, 2, 0]
 
 
 @pytest.mark.parametrize("unranked", [trial(0, 0.9, "failed"), trial(0, 0.9, "diverged"), trial(0, state="unfinished")])
 def test_what_failed_diverged_or_has_only_begun_is_passed_over(unranked):
-    assert [each.card.number for each in ranked([unranked, trial(1, 0.0)])] == [1]
+    assert [each.spec.number for each in ranked([unranked, trial(1, 0.0)])] == [1]
 
 
 def test_the_values_are_the_first_objective_and_the_others_at_its_best_epoch():

@@ -53,7 +53,7 @@ def assignment(synthetic_config, synthetic_cache_dir, search):
             keys.SEARCH_FOLDER: search.url,
             keys.CACHE_DIR: str(synthetic_cache_dir),
             keys.SHARE: {"cpus": 1, "gpus": 0},
-            keys.HELD_OUT: False,
+            keys.MEASURE_VAL: False,
             keys.DATA_OF: (search.url, reuse_trial_data(synthetic_config, synthetic_cache_dir).cache.fingerprint),
         }
 

@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from trainable.data.dataset_config import DatasetConfig
-from trainable.data.files.file_selection import WantedFiles
+from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.remote_folder import local_folder
 from trainable.data.layouts.aeroscapes import AEROSCAPES_FILES
 from trainable.data.layouts.dataset_yaml import Description
@@ -108,7 +108,7 @@ def test_what_a_description_names_is_copied_and_nothing_else(memory, tmp_path):
 )
 def test_names_that_lead_elsewhere_are_not_wanted(name):
     assert name not in AEROSCAPES_FILES
-    assert name not in WantedFiles(AEROSCAPES_FILES.patterns, (name,))
+    assert name not in FileSelection(AEROSCAPES_FILES.patterns, (name,))
     assert "JPEGImages/seq/a.jpg" in AEROSCAPES_FILES
 
 

@@ -4,29 +4,29 @@ import pytest
 
 from search.config.search_config import ResourcesConfig
 from search.run.resources import Machine, allot
-from trainable.device import Share
+from trainable.device import ResourceShare
 from trainable.errors import InputError
 
 
 @pytest.mark.parametrize(
     ("config", "machines", "share", "slots"),
     [
-        ({}, [Machine(2)], Share(1, 0), 2),
-        ({}, [Machine(16, 1)], Share(16, 1), 1),
-        ({}, [Machine(16, 4)], Share(4, 1), 4),
-        ({"gpus_per_trial": 0.5}, [Machine(8, 1)], Share(4, 0.5), 2),
-        ({"gpus_per_trial": 0.3}, [Machine(9, 1)], Share(3, 0.3), 3),
-        ({"gpus_per_trial": 0}, [Machine(4, 1)], Share(1, 0), 4),
-        ({"cpus_per_trial": 2}, [Machine(5)], Share(2, 0), 2),
-        ({"cpus_per_trial": 0.5}, [Machine(2)], Share(0.5, 0), 4),
-        ({"max_concurrent": 3}, [Machine(8)], Share(1, 0), 3),
-        ({"max_concurrent": 30}, [Machine(8)], Share(1, 0), 8),
-        ({}, [Machine(2, 4)], Share(1, 1), 2),
+        ({}, [Machine(2)], ResourceShare(1, 0), 2),
+        ({}, [Machine(16, 1)], ResourceShare(16, 1), 1),
+        ({}, [Machine(16, 4)], ResourceShare(4, 1), 4),
+        ({"gpus_per_trial": 0.5}, [Machine(8, 1)], ResourceShare(4, 0.5), 2),
+        ({"gpus_per_trial": 0.3}, [Machine(9, 1)], ResourceShare(3, 0.3), 3),
+        ({"gpus_per_trial": 0}, [Machine(4, 1)], ResourceShare(1, 0), 4),
+        ({"cpus_per_trial": 2}, [Machine(5)], ResourceShare(2, 0), 2),
+        ({"cpus_per_trial": 0.5}, [Machine(2)], ResourceShare(0.5, 0), 4),
+        ({"max_concurrent": 3}, [Machine(8)], ResourceShare(1, 0), 3),
+        ({"max_concurrent": 30}, [Machine(8)], ResourceShare(1, 0), 8),
+        ({}, [Machine(2, 4)], ResourceShare(1, 1), 2),
         # Clusters: a trial runs on one machine, so what is left over on two does not make a place.
-        ({"cpus_per_trial": 2}, [Machine(3), Machine(3), Machine(1)], Share(2, 0), 2),
-        ({}, [Machine(4), Machine(8, 1), Machine(8, 1)], Share(8, 1), 2),
-        ({}, [Machine(16, 4), Machine(8, 1)], Share(4, 1), 5),
-        ({"gpus_per_trial": 0.5}, [Machine(8, 1), Machine(48, 4)], Share(4, 0.5), 10),
+        ({"cpus_per_trial": 2}, [Machine(3), Machine(3), Machine(1)], ResourceShare(2, 0), 2),
+        ({}, [Machine(4), Machine(8, 1), Machine(8, 1)], ResourceShare(8, 1), 2),
+        ({}, [Machine(16, 4), Machine(8, 1)], ResourceShare(4, 1), 5),
+        ({"gpus_per_trial": 0.5}, [Machine(8, 1), Machine(48, 4)], ResourceShare(4, 0.5), 10),
     ],
 )
 def test_shares_and_slots(config, machines, share, slots):
@@ -37,7 +37,7 @@ def test_shares_and_slots(config, machines, share, slots):
 def test_slots_follow_the_machines_up_to_what_the_cluster_may_grow_to():
     grown = [Machine(0), *[Machine(8, 1)] * 4]
     allotment = allot(ResourcesConfig(), [Machine(0)], grown)
-    assert allotment.share == Share(8, 1), "the share is that of machines that are not there yet"
+    assert allotment.share == ResourceShare(8, 1), "the share is that of machines that are not there yet"
     assert allotment.most == 4
     assert [allotment.slots([Machine(0), *[Machine(8, 1)] * count]) for count in (0, 1, 3)] == [0, 1, 3]
 

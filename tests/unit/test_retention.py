@@ -5,7 +5,7 @@ import pytest
 from search.config.search_config import ConfirmConfig
 from search.decide.confirm_plan import chosen_ids
 from search.project.retention import Retention
-from trainable.record.record_types import EndMarker, EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, trial_name
 from trainable.record.storage import Storage
 from trainable.record.trial_record import (
     CONFUSION_MATRIX_FILE,
@@ -20,15 +20,15 @@ SMALL_FILES = (CONFUSION_MATRIX_FILE, PER_IMAGE_COUNTS_FILE)
 
 def trial(number, objective, loss="dice", reason="completed", epochs=2):
     """A trial whose best epoch is the first."""
-    card = TrialCard(trial_name(number), number, {}, {"loss": {"name": loss}}, False, 0)
+    spec = TrialSpec(trial_name(number), number, {}, {"loss": {"name": loss}}, False, 0)
     history = tuple(EpochRecord(epoch, 0, objective, 1, {}) for epoch in range(1, epochs + 1))
-    return TrialSnapshot(card, history, EndMarker(reason, "", 0, 1, history) if reason else None)
+    return TrialSnapshot(spec, history, EndMarker(reason, "", 0, 1, history) if reason else None)
 
 
 def write(folder, snapshot, stale=()):
     """The trial's files as its worker leaves them."""
-    record = TrialRecord(folder, snapshot.card.trial_id)
-    record.create(snapshot.card)
+    record = TrialRecord(folder, snapshot.spec.trial_id)
+    record.create(snapshot.spec)
     for epoch in snapshot.epochs:
         record.append(epoch)
         record.folder.write(f"checkpoints/{epoch.epoch:04d}.pt", b"state")

@@ -17,7 +17,7 @@ from search.decide.sampler import (
 )
 from search.space.space import suggest
 from search.space.space_parsing import parse_space
-from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot
+from trainable.record.record_types import EpochRecord, TrialSnapshot, TrialSpec
 
 SPACE = parse_space(
     {
@@ -116,14 +116,14 @@ def test_one_objective_is_suggested_as_optuna_would_by_itself():
 
 
 def test_an_observation_has_every_objective_of_the_best_epoch():
-    card = TrialCard("t0000", 0, {"loss.name": "focal"}, {}, False, 0)
+    spec = TrialSpec("t0000", 0, {"loss.name": "focal"}, {}, False, 0)
     epochs = (
         EpochRecord(1, 0, 0.3, 1, {"miou": 0.3, "thing_miss_rate": 0.6}),
         EpochRecord(2, 0, 0.3, 1, {"miou": 0.2, "thing_miss_rate": 0.5}),
     )
-    observation = Observation.of(TrialSnapshot(card, epochs), THREE)
+    observation = Observation.of(TrialSnapshot(spec, epochs), THREE)
     assert (observation.values, observation.finals) == ((0.3, 0.3), (0.3, 0.6, None))
-    assert Observation.of(TrialSnapshot(card), THREE).finals == ()
+    assert Observation.of(TrialSnapshot(spec), THREE).finals == ()
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ def test_no_text_is_cut_where_names_are_long(made_search, made_trial, made_run):
     trials = [made_trial(n, loss | {"class_weight_power": 0.5, "gamma_on": "mean", "gamma": 1 + n}) for n in (0, 1)]
     runs = [made_run(trial, 1, recall=0.4 + place / 5) for place, trial in enumerate(trials)]
     for run in runs:
-        scenes = tuple(f"2018_flight_over_the_long_river_{scene}" for scene in run.held_out.scenes)
-        run.source.artifacts[run.run_id, "val_counts.npz"] = replace(run.held_out, scenes=scenes).to_bytes()
-        del run.__dict__["held_out"]
+        scenes = tuple(f"2018_flight_over_the_long_river_{scene}" for scene in run.val.scenes)
+        run.source.artifacts[run.run_id, "val_counts.npz"] = replace(run.val, scenes=scenes).to_bytes()
+        del run.__dict__["val"]
     search = made_search(trials, runs)
     for plate in (scene_scores_plate(search), scene_gains_plate(search)):
         figure = drawn(plate)

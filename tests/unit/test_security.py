@@ -43,7 +43,7 @@ from trainable.network.model import build_model
 from trainable.network.trained_model import load_trained_model
 from trainable.record.checkpoint import Checkpoints
 from trainable.record.mlflow_client import connect
-from trainable.record.record_types import EpochRecord, HeldOutRecord, TrialCard
+from trainable.record.record_types import EpochRecord, TrialSpec, ValRecord
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord, load_trials
 from trainable.redaction import in_short, redacted
@@ -123,7 +123,7 @@ RESOLVED = {"model": {"encoder_weights": "none"}, "loss": {"name": "dice"}}
 def record_trial(search, trial_id="t0000", confirms="", reason="completed"):
     """A trial of one epoch."""
     record = TrialRecord(search, trial_id)
-    record.create(TrialCard(trial_id, 0, {}, RESOLVED, False, 0, confirms))
+    record.create(TrialSpec(trial_id, 0, {}, RESOLVED, False, 0, confirms))
     record.append(EPOCH)
     if reason:
         record.end(reason, "", [EPOCH])
@@ -177,7 +177,7 @@ def test_planted_counts_of_a_confirmation_are_named(planted, tmp_path):
     search = Storage(str(tmp_path / "small"))
     record_trial(search)
     run = record_trial(search.child("confirm"), "t0000-s1", confirms="t0000")
-    run.add_held_out(HeldOutRecord(1, 0, {}), {"val/counts.npz": planted})
+    run.add_val(ValRecord(1, 0, {}), {"val/counts.npz": planted})
     with pytest.raises(InputError, match=r"t0000-s1/val/counts\.npz must be the whole file that the run wrote") as seen:
         read_confirmation(config(tmp_path))
     assert "allow_pickle" not in str(seen.value), "numpy's advice to execute it"

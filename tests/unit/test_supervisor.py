@@ -28,12 +28,12 @@ RECORD = HERE / "search"
 
 
 def epoch():
-    from trainable.record.record_types import EpochRecord, TrialCard
+    from trainable.record.record_types import EpochRecord, TrialSpec
     from trainable.record.storage import Storage
     from trainable.record.trial_record import TrialRecord
 
     record = TrialRecord(Storage(str(RECORD)), "t0000")
-    record.create(TrialCard("t0000", 0, {{}}, {{}}, False, 0))
+    record.create(TrialSpec("t0000", 0, {{}}, {{}}, False, 0))
     number = len(record.epochs()) + 1
     record.append(EpochRecord(number, 0, 0.5, 1, {{}}))
 

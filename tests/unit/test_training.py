@@ -27,7 +27,7 @@ from trainable.record.trial_record import TrialRecord
 from trainable.schedule import learning_rate_factor
 from trainable.training import InterruptedTraining, Training
 from trainable.trial_config import TrialConfig
-from trainable.trial_run import Place, TrialRun
+from trainable.trial_run import Host, TrialRun
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 BF16 = Compute(torch.device("cpu"), torch.bfloat16)
@@ -62,7 +62,7 @@ def run(training, epochs, first=1):
 
 def start(folder, training, config):
     return TrialRun(
-        TrialRecord(folder, "t0000"), training, "miou", tuple("abcdefghijkl"), Place("cpu"), config.max_epochs
+        TrialRecord(folder, "t0000"), training, "miou", tuple("abcdefghijkl"), Host("cpu"), config.max_epochs
     )
 
 

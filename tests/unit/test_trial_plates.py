@@ -250,7 +250,7 @@ def test_the_difference_of_confirmed_trials_adds_up_as_many_runs_of_each(confirm
     assert set(plate.table["run_id"]) == {";".join(f"run-t0004-s{seed}" for seed in range(1, number + 1))}
     assert set(plate.table["baseline_run_id"]) == {";".join(f"run-t0000-s{seed}" for seed in range(1, number + 1))}
     assert plate.table["pixels_best"].sum() == plate.table["pixels_baseline"].sum() == number * 12 * 10_000
-    assert plate.table["pixels_best"].tolist() == sum(run.held_out_matrix for run in runs[:number]).ravel().tolist()
+    assert plate.table["pixels_best"].tolist() == sum(run.val_matrix for run in runs[:number]).ravel().tolist()
 
 
 def test_no_difference_is_unavailable(searched_losses, best):

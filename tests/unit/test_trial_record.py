@@ -8,9 +8,9 @@ import pytest
 
 from trainable.errors import InputError
 from trainable.record.metric_names import metric_safe
-from trainable.record.record_types import EpochRecord, HeldOutRecord, TrialCard, trial_name
+from trainable.record.record_types import EpochRecord, TrialSpec, ValRecord, trial_name
 from trainable.record.storage import Storage
-from trainable.record.trial_record import TrialRecord, load_trials, require_cards
+from trainable.record.trial_record import TrialRecord, load_trials, require_specs
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def record(search):
     return TrialRecord(search, "t0003")
 
 
-def card(number=3, **changes):
+def spec(number=3, **changes):
     values = {
         "trial_id": trial_name(number),
         "number": number,
@@ -32,7 +32,7 @@ def card(number=3, **changes):
         "baseline": False,
         "created_ms": 1,
     }
-    return TrialCard(**(values | changes))
+    return TrialSpec(**(values | changes))
 
 
 def epoch(number, objective=0.5, **changes):
@@ -121,11 +121,11 @@ def test_attempts_are_counted_and_say_where_they_ran(record):
 
 
 def test_a_trial_is_read_as_it_stands(search, record):
-    record.create(card())
+    record.create(spec())
     record.start_attempt("n1", "cpu", 0)
     record.append(epoch(1))
     (trial,) = load_trials(search)
-    assert trial.card == card()
+    assert trial.spec == spec()
     assert trial.epochs == (epoch(1),)
     assert trial.end is None
     assert trial.attempts == 1
@@ -133,7 +133,7 @@ def test_a_trial_is_read_as_it_stands(search, record):
 
 
 def test_the_end_marker_holds_the_whole_history(search, record):
-    record.create(card())
+    record.create(spec())
     record.start_attempt("n1", "cpu", 0)
     history = (epoch(1, 0.2), epoch(2, 0.4, best_epoch=2), epoch(3, 0.4, best_epoch=2))
     for entry in history:
@@ -150,7 +150,7 @@ def test_the_end_marker_holds_the_whole_history(search, record):
 
 
 def test_a_truncated_end_marker_is_named_and_not_an_end(search, record, caplog):
-    record.create(card())
+    record.create(spec())
     record.append(epoch(1))
     record.end("completed", "trained 1 epochs", [epoch(1)])
     data = record.folder.read("end.json")
@@ -163,17 +163,17 @@ def test_a_truncated_end_marker_is_named_and_not_an_end(search, record, caplog):
 
 
 def test_a_trial_without_a_whole_card_is_named_and_left_out(search, record, caplog):
-    record.create(card())
+    record.create(spec())
     TrialRecord(search, "t0004").folder.write("config.json", b'{"trial_id"')
     with caplog.at_level(logging.WARNING):
-        assert [trial.card.trial_id for trial in load_trials(search)] == ["t0003"]
+        assert [trial.spec.trial_id for trial in load_trials(search)] == ["t0003"]
     assert "trials/t0004/config.json" in caplog.text
 
 
 def test_trials_are_in_the_order_of_their_suggestion(search):
     for number in (10_000, 9_999, 0):
-        TrialRecord(search, trial_name(number)).create(card(number))
-    assert [trial.card.number for trial in load_trials(search)] == [0, 9_999, 10_000]
+        TrialRecord(search, trial_name(number)).create(spec(number))
+    assert [trial.spec.number for trial in load_trials(search)] == [0, 9_999, 10_000]
 
 
 def test_an_empty_folder_has_no_trials(search):
@@ -181,7 +181,7 @@ def test_an_empty_folder_has_no_trials(search):
 
 
 def test_a_trial_without_epochs_has_no_objective(search, record):
-    record.create(card())
+    record.create(spec())
     (trial,) = load_trials(search)
     assert trial.objective is None
     assert trial.best is None
@@ -209,21 +209,21 @@ def test_records_behind_the_last_whole_one_are_discarded_and_nothing_else(record
 
 
 def test_a_card_that_cannot_be_read_is_an_error_and_one_that_was_never_written_is_none(search, record):
-    record.create(card())
-    search.write("trials/t0004/epochs/.writing-1", b"")  # killed before its card
-    require_cards(search, ["t0003"])
+    record.create(spec())
+    search.write("trials/t0004/epochs/.writing-1", b"")  # killed before its spec
+    require_specs(search, ["t0003"])
     search.write("trials/t0004/config.json", b'{"trial_id": "t00')
     with pytest.raises(
         InputError, match=r"trials/t0004/config\.json must say what t0004 is.*of the run t0004 in MLflow"
     ):
-        require_cards(search, ["t0003"])
+        require_specs(search, ["t0003"])
 
 
 def test_a_confirmation_whose_measurement_is_damaged_has_not_ended(search, record):
-    record.create(card(confirms="t0001"))
+    record.create(spec(confirms="t0001"))
     record.append(epoch(1))
     record.end("completed", "trained 1 epochs", [epoch(1)])
-    record.add_held_out(HeldOutRecord(1, 50, {"miou": 0.5}), {})
+    record.add_val(ValRecord(1, 50, {"miou": 0.5}), {})
     (whole,) = load_trials(search)
     assert whole.end is not None
     record.folder.write("val/record.json", b'{"epoch": 1, ')

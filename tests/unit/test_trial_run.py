@@ -14,7 +14,7 @@ from trainable.record.checkpoint import from_bytes
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 from trainable.training import EpochOutcome, InterruptedTraining
-from trainable.trial_run import Place, TrialRun
+from trainable.trial_run import Host, TrialRun
 
 SCORES = [0.3, 0.2, 0.5, 0.5, 0.4, 0.6]
 CLASS_NAMES = ("road", "car")
@@ -106,7 +106,7 @@ def folder(tmp_path):
 
 def start(storage, trainer=None, objective="miou"):
     record = TrialRecord(storage, "t0000")
-    return TrialRun(record, trainer or FakeTrainer(), objective, CLASS_NAMES, Place("cpu", "node"), len(SCORES))
+    return TrialRun(record, trainer or FakeTrainer(), objective, CLASS_NAMES, Host("cpu", "node"), len(SCORES))
 
 
 def run(storage, epochs, trainer=None):

@@ -91,22 +91,22 @@ class Handing:
     """A conductor with one trial."""
 
     def __init__(self):
-        self.running, self.card = frozenset(), {"a": "card"}
+        self.running, self.spec = frozenset(), {"a": "spec"}
 
     def next_trial(self):
-        card, self.card = self.card, None
-        if card:
+        spec, self.spec = self.spec, None
+        if spec:
             self.running = frozenset({"t0000"})
-        return card
+        return spec
 
 
 def test_trials_are_handed_out_when_there_is_a_place_and_the_end_is_said_when_none_can_come_back():
     conductor = Handing()
-    assert RecordSearcher(conductor, FREE, dict).suggest("tune-1") == {"a": "card"}
+    assert RecordSearcher(conductor, FREE, dict).suggest("tune-1") == {"a": "spec"}
     assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") is None, "it may have to be started again"
-    conductor.card = {"the same": "card"}
+    conductor.spec = {"the same": "spec"}
     assert RecordSearcher(conductor, TAKEN, dict).suggest("tune-2") is None
-    assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") == {"the same": "card"}
+    assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") == {"the same": "spec"}
     conductor.running = frozenset()
     assert RecordSearcher(conductor, FREE, dict).suggest("tune-3") == "FINISHED"
 

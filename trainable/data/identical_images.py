@@ -8,7 +8,7 @@ from trainable.data.dataset_problem import Problem, name_some
 from trainable.data.image_set import ImageSet, Split
 
 
-def find_same_files(image_set: ImageSet, splits: Mapping[Split, Sequence[int]]) -> list[list[int]]:
+def find_identical_images(image_set: ImageSet, splits: Mapping[Split, Sequence[int]]) -> list[list[int]]:
     """Find images of equal bytes in different splits; only files of equal size are read.
 
     Args:
@@ -27,7 +27,7 @@ def find_same_files(image_set: ImageSet, splits: Mapping[Split, Sequence[int]]) 
     return [group for group in groups if len({split_of[index] for index in group}) > 1]
 
 
-def warn_of_same_files(
+def warn_of_identical_images(
     image_set: ImageSet, splits: Mapping[Split, Sequence[int]], groups: Sequence[Sequence[int]]
 ) -> Problem | None:
     """One warning, however many they are.
@@ -35,7 +35,7 @@ def warn_of_same_files(
     Args:
         image_set: Whose samples the groups are of.
         splits: The samples of each split.
-        groups: As `find_same_files` finds them.
+        groups: As `find_identical_images` finds them.
     """
     if not groups:
         return None

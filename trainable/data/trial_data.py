@@ -8,7 +8,7 @@ from pathlib import Path
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.dataset_problem import Problem, ProblemError, name_some
 from trainable.data.files.pictures import orientation_problem
-from trainable.data.identical_images import find_same_files, warn_of_same_files
+from trainable.data.identical_images import find_identical_images, warn_of_identical_images
 from trainable.data.image_cache import ImageCache, Progress, open_cache
 from trainable.data.image_set import ImageSet, Split
 from trainable.data.read_image_set import read_image_set
@@ -44,7 +44,10 @@ class TrialData:
 def _warn_of_files(image_set: ImageSet, splits: SplitAssignment) -> list[str]:
     """What decoding does not show."""
     members: dict[Split, tuple[int, ...]] = {"train": splits.train, "dev": splits.dev, "val": splits.val}
-    found = [_warn_of_turned(image_set), warn_of_same_files(image_set, members, find_same_files(image_set, members))]
+    found = [
+        _warn_of_turned(image_set),
+        warn_of_identical_images(image_set, members, find_identical_images(image_set, members)),
+    ]
     return [f"{problem.problem}. {problem.remedy}." for problem in found if problem]
 
 

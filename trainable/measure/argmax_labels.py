@@ -10,7 +10,7 @@ _BLOCK: Final = {"cpu": 2**20, "cuda": 2**26}
 """Scores that are worked on at once: on the CPU, what stays in its cache and is not fetched from the system again."""
 
 
-def best_labels(logits_NCHW: Tensor) -> Tensor:
+def argmax_labels(logits_NCHW: Tensor) -> Tensor:
     """The first class of the highest logit, uint8 NHW; of at most 255 classes."""
     return torch.cat([first_best(block, 1) for block in row_blocks(logits_NCHW)], dim=1)
 

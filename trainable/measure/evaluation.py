@@ -17,12 +17,12 @@ from torch import nn
 from trainable.data.image_cache import ImageCache
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
-from trainable.measure.argmax_labels import best_labels
+from trainable.measure.argmax_labels import argmax_labels
 from trainable.measure.confusion import confusion_matrices, outcome_counts
 from trainable.measure.logit_adjustment import LogitAdjustment
 from trainable.measure.object_errors import ObjectCounter
-from trainable.measure.prediction import view_logits
-from trainable.measure.tiles import View, views
+from trainable.measure.prediction import tile_logits
+from trainable.measure.tiles import Tile, tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +107,14 @@ def evaluate(
     losses: list[torch.Tensor] = []
     scored: list[torch.Tensor] = []
     predicted: _Predicted | None = None
-    for view in views(cache.shapes[list(indices)]):
-        logits, target = view_logits(model, cache, [indices[position] for position in view.positions], view, compute)
-        labels = best_labels(logits)
+    for tile in tiles(cache.shapes[list(indices)]):
+        logits, target = tile_logits(model, cache, [indices[position] for position in tile.positions], tile, compute)
+        labels = argmax_labels(logits)
         if predicted is not None:
             predicted.count(objects)  # while a GPU computes this view
-        predicted = _Predicted(view, labels)
+        predicted = _Predicted(tile, labels)
         matrices = confusion_matrices(labels, target, classes, IGNORED)
-        where = torch.tensor(view.positions, device=compute.device)
+        where = torch.tensor(tile.positions, device=compute.device)
         per_image.index_add_(0, where, matrices)
         adjusted.index_add_(1, where, adjustment.confusion(logits, labels, target, matrices))
         losses.append(criterion(logits, target.long()))
@@ -128,19 +128,19 @@ class _Predicted:
     """Labels of a view on their way from the device.
 
     Args:
-        view: Which.
+        tile: Which.
         labels_NHW: uint8, of its scored part.
     """
 
-    def __init__(self, view: View, labels_NHW: torch.Tensor) -> None:
-        self._view = view
+    def __init__(self, tile: Tile, labels_NHW: torch.Tensor) -> None:
+        self._tile = tile
         self._labels_NHW = labels_NHW.to("cpu", non_blocking=True)
         self._arrived = torch.cuda.current_stream().record_event() if labels_NHW.is_cuda else None
 
     def count(self, objects: ObjectCounter) -> None:
         if self._arrived is not None:
             self._arrived.synchronize()
-        objects.add(self._view, self._labels_NHW.numpy())
+        objects.add(self._tile, self._labels_NHW.numpy())
 
 
 def _mean(losses: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> float:

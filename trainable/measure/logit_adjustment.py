@@ -58,7 +58,7 @@ class LogitAdjustment:
 
         Args:
             logits_NCHW: What the network says.
-            label_NHW: Its labels, as of `best_labels`.
+            label_NHW: Its labels, as of `argmax_labels`.
             target_NHW: True labels, any integer dtype; pixels with one of C or above are not counted.
             matrix_NCC: Confusion matrices of `label_NHW`.
         """

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from trainable.data.components import Objects, number_components
 from trainable.data.image_cache import ImageCache
 from trainable.data.image_set import IGNORED
-from trainable.measure.tiles import View
+from trainable.measure.tiles import Tile
 
 SIZE_EDGES: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 """The least pixels of each bin of object size; a bin is twice as wide and high as the one before."""
@@ -50,13 +50,13 @@ class ObjectCounter:
         self._min_pixels = min_pixels
         self._unfinished: dict[int, tuple[NDArray[np.uint8], int]] = {}
 
-    def add(self, view: View, labels_NHW: NDArray[np.uint8]) -> None:
+    def add(self, tile: Tile, labels_NHW: NDArray[np.uint8]) -> None:
         """Take what was predicted for the scored part of a view; an image is counted when it is whole."""
         if not self._thing_labels:
             return
-        rows, columns = view.keep
-        top, left = view.window.top + rows.start, view.window.left + columns.start
-        for position, labels_HW in zip(view.positions, labels_NHW, strict=True):
+        rows, columns = tile.keep
+        top, left = tile.window.top + rows.start, tile.window.left + columns.start
+        for position, labels_HW in zip(tile.positions, labels_NHW, strict=True):
             whole_HW, missing = (
                 self._unfinished.pop(position) if position in self._unfinished else self._empty(position)
             )

@@ -13,15 +13,15 @@ from trainable.batches.crops import cut
 from trainable.batches.normalise import normalise
 from trainable.data.image_cache import ImageCache
 from trainable.device import Compute
-from trainable.measure.argmax_labels import best_labels
-from trainable.measure.tiles import View, views
+from trainable.measure.argmax_labels import argmax_labels
+from trainable.measure.tiles import Tile, tiles
 
 _STRIDE: Final = 32
 """The networks want sides that are multiples of their encoder's stride."""
 
 
-def view_logits(
-    model: nn.Module, cache: ImageCache, indices: Sequence[int], view: View, compute: Compute
+def tile_logits(
+    model: nn.Module, cache: ImageCache, indices: Sequence[int], tile: Tile, compute: Compute
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run the network once.
 
@@ -29,20 +29,20 @@ def view_logits(
         model: Maps images to logits_NCHW; on the device.
         cache: The decoded images.
         indices: The images of the view, as indices into the cache.
-        view: What the network sees of them.
+        tile: What the network sees of them.
         compute: Device and precision.
 
     Returns:
         Logits (N, C, H, W), float32, and target (N, H, W), uint8, of the scored part of the view, on the device.
     """
-    images, masks = zip(*(cut(cache, index, view.window) for index in indices), strict=True)
+    images, masks = zip(*(cut(cache, index, tile.window) for index in indices), strict=True)
     target = torch.from_numpy(np.stack(masks)).to(compute.device, non_blocking=True)
     images_NCHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     pixels = normalise(images_NCHW, compute.device)
-    bottom, right = (-view.window.height) % _STRIDE, (-view.window.width) % _STRIDE
+    bottom, right = (-tile.window.height) % _STRIDE, (-tile.window.width) % _STRIDE
     with compute.autocast():
         logits = model(F.pad(pixels, (0, right, 0, bottom)))
-    rows, columns = view.keep
+    rows, columns = tile.keep
     # Class by class in memory, as all that looks at them wants them: whoever does not find them so copies them again.
     scored = logits[:, :, rows, columns].to(torch.float32, memory_format=torch.contiguous_format)
     return scored, target[:, rows, columns]
@@ -69,11 +69,11 @@ def predict_labels(
     """
     model.eval()
     labels_HW = np.empty(cache.shapes[indices[position]], dtype=np.uint8)
-    for view in views(cache.shapes[list(indices)]):
-        if position not in view.positions:
+    for tile in tiles(cache.shapes[list(indices)]):
+        if position not in tile.positions:
             continue
-        logits, _ = view_logits(model, cache, [indices[other] for other in view.positions], view, compute)
-        scored = best_labels(logits)[view.positions.index(position)].cpu().numpy()
-        top, left = view.window.top + view.keep[0].start, view.window.left + view.keep[1].start
+        logits, _ = tile_logits(model, cache, [indices[other] for other in tile.positions], tile, compute)
+        scored = argmax_labels(logits)[tile.positions.index(position)].cpu().numpy()
+        top, left = tile.window.top + tile.keep[0].start, tile.window.left + tile.keep[1].start
         labels_HW[top : top + scored.shape[0], left : left + scored.shape[1]] = scored
     return labels_HW

@@ -21,7 +21,7 @@ BATCH_PIXELS: Final = 1280 * 720
 
 
 @dataclass(frozen=True)
-class View:
+class Tile:
     """One forward pass.
 
     Attributes:
@@ -35,7 +35,7 @@ class View:
     keep: tuple[slice, slice]
 
 
-def views(shapes: NDArray[np.int64]) -> Iterator[View]:
+def tiles(shapes: NDArray[np.int64]) -> Iterator[Tile]:
     """Cover images of the given shapes so that every pixel is scored exactly once.
 
     Args:
@@ -50,19 +50,19 @@ def views(shapes: NDArray[np.int64]) -> Iterator[View]:
             yield from _whole(list(group), height, width)
 
 
-def _whole(positions: Sequence[int], height: int, width: int) -> Iterator[View]:
+def _whole(positions: Sequence[int], height: int, width: int) -> Iterator[Tile]:
     size = max(1, BATCH_PIXELS // (height * width))
     for start in range(0, len(positions), size):
-        yield View(
+        yield Tile(
             tuple(positions[start : start + size]), Window(0, 0, height, width), (slice(0, height), slice(0, width))
         )
 
 
-def _tiled(positions: Sequence[int], height: int, width: int) -> Iterator[View]:
+def _tiled(positions: Sequence[int], height: int, width: int) -> Iterator[Tile]:
     for position in positions:
         for top, bottom, keep_rows in _spans(height):
             for left, right, keep_columns in _spans(width):
-                yield View((position,), Window(top, left, bottom - top, right - left), (keep_rows, keep_columns))
+                yield Tile((position,), Window(top, left, bottom - top, right - left), (keep_rows, keep_columns))
 
 
 def _spans(length: int) -> Iterator[tuple[int, int, slice]]:

@@ -1,4 +1,4 @@
-"""What a network did on the held-out val split."""
+"""What a network did on val."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from trainable.measure.image_counts import ImageCounts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class HeldOutCounts(ImageCounts):
+class ValCounts(ImageCounts):
     """Counts on val, also after logit adjustment.
 
     Attributes:
@@ -22,7 +22,7 @@ class HeldOutCounts(ImageCounts):
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutOutcome:
+class ValOutcome:
     """What measuring a network on val gave.
 
     Attributes:
@@ -33,4 +33,4 @@ class HeldOutOutcome:
 
     metrics: dict[str, float]
     matrix: NDArray[np.int64]
-    counts: HeldOutCounts
+    counts: ValCounts

@@ -26,7 +26,7 @@ def load_trained_model(folder: str, trial_id: str) -> nn.Module:
         InputError: No such trial, or its weights were not kept or are damaged.
     """
     search = Storage(folder)
-    trials = {trial.card.trial_id: trial for trial in load_trials(search)}
+    trials = {trial.spec.trial_id: trial for trial in load_trials(search)}
     if trial_id not in trials:
         raise InputError(f"a trial of the search in {folder}", repr(trial_id), f"Choose one of {', '.join(trials)}")
     best = trials[trial_id].best
@@ -40,7 +40,7 @@ def load_trained_model(folder: str, trial_id: str) -> nn.Module:
         )
     weights = f"{record.folder.url}/{record.best_file(best.epoch, WEIGHTS_FILE)}"
     try:
-        return model_from_weights(ModelConfig.model_validate(trials[trial_id].card.config["model"]), data)
+        return model_from_weights(ModelConfig.model_validate(trials[trial_id].spec.config["model"]), data)
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes the reader raise

@@ -62,7 +62,7 @@ class EndMarker:
 
 
 @dataclass(frozen=True)
-class TrialCard:
+class TrialSpec:
     """What was suggested: the part of the record that exists from the start.
 
     Attributes:
@@ -90,7 +90,7 @@ class TrialCard:
 
 
 @dataclass(frozen=True)
-class HeldOutRecord:
+class ValRecord:
     """What a confirmation scored on val.
 
     Attributes:
@@ -127,11 +127,11 @@ class FailureRecord:
 class TrialSnapshot:
     """A trial as its record stood when it was read."""
 
-    card: TrialCard
+    spec: TrialSpec
     epochs: tuple[EpochRecord, ...] = ()
     end: EndMarker | None = None
     attempts: int = field(default=0)
-    held_out: HeldOutRecord | None = None
+    val: ValRecord | None = None
 
     @property
     def objective(self) -> float | None:

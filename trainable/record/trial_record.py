@@ -27,9 +27,9 @@ from trainable.record.record_types import (
     EndReason,
     EpochRecord,
     FailureRecord,
-    HeldOutRecord,
-    TrialCard,
     TrialSnapshot,
+    TrialSpec,
+    ValRecord,
     now_ms,
 )
 from trainable.record.storage import Storage
@@ -43,9 +43,9 @@ _Record = TypeVar("_Record")
 CONFUSION_MATRIX_FILE: Final = "confusion_matrix.csv"
 PER_IMAGE_COUNTS_FILE: Final = "per_image_counts.npz"
 WEIGHTS_FILE: Final = "weights.pt"
-HELD_OUT_FILE: Final = "val/record.json"
-HELD_OUT_COUNTS_FILE: Final = "val/counts.npz"
-HELD_OUT_MATRIX_FILE: Final = "val/confusion_matrix.csv"
+VAL_FILE: Final = "val/record.json"
+VAL_COUNTS_FILE: Final = "val/counts.npz"
+VAL_MATRIX_FILE: Final = "val/confusion_matrix.csv"
 
 CONFIG_FILE: Final = "config.json"
 _END_FILE: Final = "end.json"
@@ -63,9 +63,9 @@ class TrialRecord:
         self.trial_id = trial_id
         self.folder = search.child("trials", trial_id)
 
-    def create(self, card: TrialCard) -> None:
+    def create(self, spec: TrialSpec) -> None:
         """Write what was suggested."""
-        self.folder.write(CONFIG_FILE, _encode(asdict(card)))
+        self.folder.write(CONFIG_FILE, _encode(asdict(spec)))
 
     def start_attempt(self, node: str, device: str, continued_from: int) -> int:
         """Record a start of the trial and return which attempt it is, from 1."""
@@ -133,15 +133,15 @@ class TrialRecord:
         self.folder.write(_END_FILE, _encode(asdict(marker)))
         return marker
 
-    def add_held_out(self, held_out: HeldOutRecord, files: Mapping[str, bytes]) -> None:
+    def add_val(self, val: ValRecord, files: Mapping[str, bytes]) -> None:
         """Make a measurement on val durable: its files first, then the record that promises them."""
         for name, data in files.items():
             self.folder.write(name, data)
-        self.folder.write(HELD_OUT_FILE, _encode(asdict(held_out)))
+        self.folder.write(VAL_FILE, _encode(asdict(val)))
 
-    def held_out(self) -> HeldOutRecord | None:
+    def val(self) -> ValRecord | None:
         """The measurement on val, or None where there is none yet."""
-        return _decode(HeldOutRecord, self.folder.read(HELD_OUT_FILE), f"{self.folder.url}/{HELD_OUT_FILE}")
+        return _decode(ValRecord, self.folder.read(VAL_FILE), f"{self.folder.url}/{VAL_FILE}")
 
     def best_file(self, epoch: int, name: str) -> str:
         """Where a file of the best epoch lies, relative to the trial's folder."""
@@ -149,7 +149,7 @@ class TrialRecord:
 
 
 def load_trials(search: Storage) -> list[TrialSnapshot]:
-    """Every trial of a search, by number; a trial whose card cannot be read is named in the log and left out.
+    """Every trial of a search, by number; a trial whose spec cannot be read is named in the log and left out.
 
     Args:
         search: The folder of the search.
@@ -157,24 +157,24 @@ def load_trials(search: Storage) -> list[TrialSnapshot]:
     ids = search.child("trials").names()
     files = search.read_many([f"trials/{i}/{name}" for i in ids for name in (CONFIG_FILE, _END_FILE)])
     found = (_load_trial(search, trial_id, files) for trial_id in ids)
-    return sorted((trial for trial in found if trial), key=lambda trial: trial.card.number)
+    return sorted((trial for trial in found if trial), key=lambda trial: trial.spec.number)
 
 
-def require_cards(search: Storage, known: Collection[str]) -> None:
-    """Check that no trial is left out because its card is damaged: its id would be given to another.
+def require_specs(search: Storage, known: Collection[str]) -> None:
+    """Check that no trial is left out because its spec is damaged: its id would be given to another.
 
     Args:
         search: The folder of the search.
         known: Ids of the trials that could be loaded.
 
     Raises:
-        InputError: A card is damaged.
+        InputError: A spec is damaged.
     """
     for trial_id in search.child("trials").names():
-        card = f"trials/{trial_id}/{CONFIG_FILE}"
-        if trial_id not in known and search.read(card) is not None:
+        spec = f"trials/{trial_id}/{CONFIG_FILE}"
+        if trial_id not in known and search.read(spec) is not None:
             raise InputError(
-                f"{search.url}/{card} must say what {trial_id} is",
+                f"{search.url}/{spec} must say what {trial_id} is",
                 "a damaged file",
                 f"Put the artifact {CONFIG_FILE} of the run {trial_id} in MLflow in its place",
             )
@@ -182,16 +182,16 @@ def require_cards(search: Storage, known: Collection[str]) -> None:
 
 def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> TrialSnapshot | None:
     record = TrialRecord(search, trial_id)
-    card = _decode(TrialCard, files.get(f"trials/{trial_id}/{CONFIG_FILE}"), f"{record.folder.url}/{CONFIG_FILE}")
-    if card is None:
+    spec = _decode(TrialSpec, files.get(f"trials/{trial_id}/{CONFIG_FILE}"), f"{record.folder.url}/{CONFIG_FILE}")
+    if spec is None:
         return None
     end = _decode(_end_marker, files.get(f"trials/{trial_id}/{_END_FILE}"), f"{record.folder.url}/{_END_FILE}")
-    held_out = record.held_out() if card.confirms else None
-    if end is not None and end.reason == "completed" and card.confirms and held_out is None:
+    val = record.val() if spec.confirms else None
+    if end is not None and end.reason == "completed" and spec.confirms and val is None:
         end = None  # its measurement is damaged: it is taken again from the best weights
     if end is not None:
-        return TrialSnapshot(card, end.history, end, end.attempts, held_out)
-    return TrialSnapshot(card, record.epochs(), None, record.attempts(), held_out)
+        return TrialSnapshot(spec, end.history, end, end.attempts, val)
+    return TrialSnapshot(spec, record.epochs(), None, record.attempts(), val)
 
 
 def _epoch_file(epoch: int) -> str:

@@ -102,7 +102,7 @@ def _added_up(trial: RecordedTrial, runs: Sequence[RecordedTrial], classes: Sequ
     """The matrix on val, added up over the runs; without any, that of the trial on dev."""
     if not runs:
         return checked_matrix(trial, trial.matrix, classes)
-    total_CC: Counts = np.sum([checked_matrix(run, run.held_out_matrix, classes) for run in runs], axis=0)
+    total_CC: Counts = np.sum([checked_matrix(run, run.val_matrix, classes) for run in runs], axis=0)
     return total_CC
 
 

@@ -18,7 +18,7 @@ from trainable.data.dataset_config import DatasetConfig
 from trainable.data.dataset_problem import NAMED_AT_MOST, Problem, ProblemError
 from trainable.data.files.masks import decode_mask, size_problem
 from trainable.data.files.pictures import decode_image, orientation_problem
-from trainable.data.identical_images import find_same_files, warn_of_same_files
+from trainable.data.identical_images import find_identical_images, warn_of_identical_images
 from trainable.data.image_set import IGNORED, ImageSet, Sample, Split
 from trainable.data.read_image_set import scan_image_set
 from trainable.data.scene_split import assign_splits
@@ -161,11 +161,11 @@ def _check_splits(
         "train": assignment.train, "dev": assignment.dev, "val": assignment.val,
     }  # fmt: skip
     counts = count_splits(image_set, files.pixel_counts, files.object_counts, splits)
-    same = find_same_files(image_set, splits)
+    same = find_identical_images(image_set, splits)
     hashes = files.hashes.copy()
     hashes[[index for group in same for index in group[1:]]] = 0  # one fact, one warning
     pairs = find_scene_pairs(hashes, splits, [sample.scene for sample in image_set])
-    warnings = [*warn_of_unjudged(counts), warn_of_same_files(image_set, splits, same)]
+    warnings = [*warn_of_unjudged(counts), warn_of_identical_images(image_set, splits, same)]
     problems = [_remark(text) for text in assignment.warnings] + [warning for warning in warnings if warning]
     return problems + _warn_of_copies(image_set, pairs), counts
 

@@ -7,7 +7,7 @@ from trainable.data.files.path_pattern import PathPattern
 
 
 @dataclass(frozen=True)
-class WantedFiles:
+class FileSelection:
     """A choice among the files below a folder, by their names relative to it ("a/b.jpg").
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import fsspec
 from filelock import FileLock
 
-from trainable.data.files.file_selection import WantedFiles
+from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.free_space import require_space
 from trainable.errors import InputError, SearchFaultError
 from trainable.redaction import in_short
@@ -40,7 +40,7 @@ class RemoteFile(NamedTuple):
 
 
 def local_folder(
-    root: Path | str, wanted: WantedFiles, cache_dir: Path, say: Callable[[str], None] | None = None
+    root: Path | str, wanted: FileSelection, cache_dir: Path, say: Callable[[str], None] | None = None
 ) -> Path:
     """The folder of an image set on this machine: a path as it is, of a URL a copy.
 
@@ -77,7 +77,7 @@ def local_folder(
 def _copy(
     remote: "_RemoteFolder",
     files: Mapping[str, RemoteFile],
-    wanted: WantedFiles,
+    wanted: FileSelection,
     unfinished: Path,
     copy: Path,
     say: Callable[[str], None],
@@ -136,7 +136,7 @@ class _RemoteFolder:
         """The last part of the URL."""
         return self._root.rpartition("/")[2] or "images"
 
-    def files(self, wanted: WantedFiles) -> dict[str, RemoteFile]:
+    def files(self, wanted: FileSelection) -> dict[str, RemoteFile]:
         """The wanted files by their names.
 
         Raises:

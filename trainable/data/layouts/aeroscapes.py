@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trainable.data.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
-from trainable.data.files.file_selection import WantedFiles
+from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.path_pattern import PathPattern
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample, Split
 
@@ -25,7 +25,7 @@ AEROSCAPES_CLASSES: tuple[LabelClass, ...] = (
 
 LISTS: dict[Split, str] = {"train": "trn.txt", "val": "val.txt"}
 
-AEROSCAPES_FILES = WantedFiles(
+AEROSCAPES_FILES = FileSelection(
     (PathPattern("JPEGImages/**/*.jpg"), PathPattern("SegmentationClass/**/*.png")),
     tuple(f"ImageSets/{name}" for name in LISTS.values()),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainable.data.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
-from trainable.data.files.file_selection import WantedFiles
+from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.path_pattern import PathPattern
 from trainable.data.image_set import ImageSet, Sample, Split
 from trainable.data.layouts.aeroscapes import read_ids, repeated_ids, shared_scenes
@@ -35,12 +35,12 @@ def read_described(path: Path, root: Path | None = None) -> ImageSet:
     return image_set
 
 
-def files_of(description: Description) -> WantedFiles:
+def files_of(description: Description) -> FileSelection:
     """The files that a described set is read from."""
     split = description.split
     lists = (split.train, split.dev, split.val) if isinstance(split, ListSplit) else ()
     patterns = (PathPattern(description.images), PathPattern(description.masks))
-    return WantedFiles(patterns, tuple(listed.as_posix() for listed in lists if listed))
+    return FileSelection(patterns, tuple(listed.as_posix() for listed in lists if listed))
 
 
 def scan_described(description: Description, root: Path, source: Path | None) -> tuple[ImageSet, list[Problem]]:

@@ -13,7 +13,7 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class View:
+class Frame:
     """What the camera sees in one frame.
 
     Attributes:
@@ -43,7 +43,7 @@ def ground_shape(size: tuple[int, int]) -> tuple[int, int]:
     return size[0] * 3 // 2, size[1] * 3 // 2
 
 
-def fly(random: np.random.Generator, plan: ScenePlan, size: tuple[int, int]) -> list[View]:
+def fly(random: np.random.Generator, plan: ScenePlan, size: tuple[int, int]) -> list[Frame]:
     """Move the camera slowly over the ground in a straight line; where a scene has sky, it looks ahead.
 
     Args:
@@ -62,14 +62,14 @@ def fly(random: np.random.Generator, plan: ScenePlan, size: tuple[int, int]) -> 
     offsets = np.round(start + (end - start) * progress).astype(np.intp)
     skyline = smooth_noise(random, (4, width), width / 6)[0] * 0.02 * height
     oblique = bool(plan.sky.any())
-    views = []
+    frames = []
     for (top, left), sky_share in zip(offsets, plan.sky, strict=True):
         horizon = sky_share * height + (skyline - skyline.mean() if sky_share else -height * 0.15)
         sky = np.arange(height)[:, None] < np.broadcast_to(horizon, width)
         rows, columns, haze = _look_ahead(size, sky_share) if oblique else _look_down(size)
         index = _mirror(rows + top, canvas[0]) * canvas[1] + _mirror(columns + left, canvas[1])
-        views.append(View(index, sky, haze, np.array([top, left], dtype=np.float64), float(sky_share * height)))
-    return views
+        frames.append(Frame(index, sky, haze, np.array([top, left], dtype=np.float64), float(sky_share * height)))
+    return frames
 
 
 def _look_down(size: tuple[int, int]) -> tuple[Indices, Indices, Floats]:

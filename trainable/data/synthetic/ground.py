@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.data.synthetic.camera import Floats, Indices, View, ground_shape, smooth_noise
+from trainable.data.synthetic.camera import Floats, Frame, Indices, ground_shape, smooth_noise
 from trainable.data.synthetic.scene_plan import LABELS, ScenePlan
 
 REFERENCE_AREA = 96 * 160  # sizes below are pixels of an image of this area; larger images scale them
@@ -24,13 +24,15 @@ class Ground:
         random: The scene's.
         plan: With the share of each ground class among the pixels that the views show.
         size: Of a frame.
-        views: All frames, because the shares are of what is seen.
+        frames: All frames, because the shares are of what is seen.
     """
 
-    def __init__(self, random: np.random.Generator, plan: ScenePlan, size: tuple[int, int], views: list[View]) -> None:
+    def __init__(
+        self, random: np.random.Generator, plan: ScenePlan, size: tuple[int, int], frames: list[Frame]
+    ) -> None:
         self.shape = ground_shape(size)
         self.unit = (size[0] * size[1] / REFERENCE_AREA) ** 0.5
-        seen = sum(np.bincount(view.ground[~view.sky], minlength=self.shape[0] * self.shape[1]) for view in views)
+        seen = sum(np.bincount(view.ground[~view.sky], minlength=self.shape[0] * self.shape[1]) for view in frames)
         self.weights = np.asarray(seen, dtype=np.float64) / np.sum(seen)
         self.labels = np.full(self.weights.shape, LABELS["background"], dtype=np.uint8)
         self.colors = self._textured(random, "background", 9, 3)
@@ -39,7 +41,7 @@ class Ground:
         self._plant(random, plan.ground.get("plant", 0))
         self.sky = self._draw_sky(random, size)
 
-    def seen(self, view: View) -> tuple[Floats, NDArray[np.uint8]]:
+    def seen(self, view: Frame) -> tuple[Floats, NDArray[np.uint8]]:
         """Look at the ground, without things.
 
         Args:

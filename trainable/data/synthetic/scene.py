@@ -25,13 +25,13 @@ def draw_scene(
         The image, height x width x 3, and the labels, height x width, of each frame.
     """
     random = np.random.default_rng([seed, 1, plan.index])
-    views = fly(random, plan, size)
-    ground = Ground(random, plan, size, views)
+    frames = fly(random, plan, size)
+    ground = Ground(random, plan, size, frames)
     things = [
-        thing for name in FORMS if name in plan.things for thing in place_things(random, name, plan, ground, views)
+        thing for name in FORMS if name in plan.things for thing in place_things(random, name, plan, ground, frames)
     ]
     tint = random.uniform(0.9, 1.1, 3)  # the light of the day
-    for frame, view in enumerate(views):
+    for frame, view in enumerate(frames):
         pixels, labels = ground.seen(view)
         for thing in things:
             thing.draw(frame, pixels, labels)

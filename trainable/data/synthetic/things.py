@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.data.synthetic.camera import Floats, View
+from trainable.data.synthetic.camera import Floats, Frame
 from trainable.data.synthetic.ground import Ground
 from trainable.data.synthetic.scene_plan import LABELS, ScenePlan
 
@@ -99,7 +99,7 @@ class Thing:
 
 
 def place_things(
-    random: np.random.Generator, name: str, plan: ScenePlan, ground: Ground, views: list[View]
+    random: np.random.Generator, name: str, plan: ScenePlan, ground: Ground, frames: list[Frame]
 ) -> Iterator[Thing]:
     """Divide the pixels of a thing class among several things, each on ground that suits it while it is in view.
 
@@ -108,7 +108,7 @@ def place_things(
         name: Of the class.
         plan: With the pixels of the class in each frame.
         ground: To place them on.
-        views: All frames.
+        frames: All frames.
 
     Yields:
         The things.
@@ -119,7 +119,7 @@ def place_things(
     weights = random.uniform(0.6, 1.4, count)
     edges = np.round(np.concatenate([[0], np.cumsum(weights / weights.sum())])[:, None] * pixels).astype(np.int64)
     first = int(shown[len(shown) // 2])
-    _, labels = ground.seen(views[first])
+    _, labels = ground.seen(frames[first])
     margin = max(3, round(8 * ground.unit))
     suited = np.isin(labels, [LABELS[stuff] for stuff in form.stands_on])
     suited[:margin] = suited[-margin:] = suited[:, :margin] = suited[:, -margin:] = False
@@ -128,17 +128,17 @@ def place_things(
         heading = random.uniform(0, 2 * np.pi)
         step = np.array([np.sin(heading), np.cos(heading)]) * form.speed * ground.unit
         middle = candidates[random.integers(len(candidates))].astype(np.float64)
-        path = _follow(middle, first, views) + (np.arange(plan.frames) - first)[:, None] * step
+        path = _follow(middle, first, frames) + (np.arange(plan.frames) - first)[:, None] * step
         path = np.clip(path, margin, np.array(labels.shape) - 1 - margin)
         yield Thing(name, area, path, heading, random.uniform(0.85, 1.1))
 
 
-def _follow(middle: Floats, first: int, views: list[View]) -> Floats:
+def _follow(middle: Floats, first: int, frames: list[Frame]) -> Floats:
     """Where a resting point of one frame lies in each frame, (frames, 2): it moves with the ground and the horizon."""
-    height = views[0].ground.shape[0]
-    horizons = np.array([view.horizon for view in views])
+    height = frames[0].ground.shape[0]
+    horizons = np.array([view.horizon for view in frames])
     if horizons.any():
         below = (middle[0] - horizons[first]) / (height - horizons[first])
-        return np.stack([horizons + below * (height - horizons), np.full(len(views), middle[1])], axis=1)
-    cameras = np.array([view.camera for view in views])
-    return np.asarray(middle + views[first].camera - cameras)
+        return np.stack([horizons + below * (height - horizons), np.full(len(frames), middle[1])], axis=1)
+    cameras = np.array([view.camera for view in frames])
+    return np.asarray(middle + frames[first].camera - cameras)

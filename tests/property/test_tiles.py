@@ -4,18 +4,18 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trainable.measure.tiles import BATCH_PIXELS, OVERLAP, TILE, views
+from trainable.measure.tiles import BATCH_PIXELS, OVERLAP, TILE, tiles
 
 SIDES = st.one_of(st.integers(1, 4000), st.sampled_from([TILE - 1, TILE, TILE + 1, 2 * TILE, 2 * TILE + 1, 1280, 720]))
 SHAPES = st.lists(st.tuples(SIDES, SIDES), max_size=4)
 
 
-def scored(view):
+def scored(tile):
     """The rows and columns of the image that a view scores."""
-    rows, columns = view.keep
+    rows, columns = tile.keep
     return (
-        (view.window.top + rows.start, view.window.top + rows.stop),
-        (view.window.left + columns.start, view.window.left + columns.stop),
+        (tile.window.top + rows.start, tile.window.top + rows.stop),
+        (tile.window.left + columns.start, tile.window.left + columns.stop),
     )
 
 
@@ -30,9 +30,9 @@ def as_array(shapes):
 @example([(1, 1), (4000, 4000)])
 def test_every_pixel_is_scored_exactly_once(shapes):
     seen = [np.zeros(shape, dtype=np.uint8) for shape in shapes]
-    for view in views(as_array(shapes)):
-        (top, bottom), (left, right) = scored(view)
-        for position in view.positions:
+    for tile in tiles(as_array(shapes)):
+        (top, bottom), (left, right) = scored(tile)
+        for position in tile.positions:
             seen[position][top:bottom, left:right] += 1
     for shape, counts in zip(shapes, seen, strict=True):
         assert counts.shape == shape
@@ -42,11 +42,11 @@ def test_every_pixel_is_scored_exactly_once(shapes):
 @settings(max_examples=200, deadline=None)
 @given(SHAPES)
 def test_windows_lie_inside_their_images_and_hold_what_is_scored(shapes):
-    for view in views(as_array(shapes)):
-        window, (rows, columns) = view.window, view.keep
+    for tile in tiles(as_array(shapes)):
+        window, (rows, columns) = tile.window, tile.keep
         assert 0 <= rows.start < rows.stop <= window.height
         assert 0 <= columns.start < columns.stop <= window.width
-        for position in view.positions:
+        for position in tile.positions:
             height, width = shapes[position]
             assert window.top >= 0
             assert window.top + window.height <= height
@@ -57,28 +57,28 @@ def test_windows_lie_inside_their_images_and_hold_what_is_scored(shapes):
 @settings(max_examples=200, deadline=None)
 @given(SHAPES)
 def test_a_pass_is_bounded(shapes):
-    for view in views(as_array(shapes)):
-        pixels = len(view.positions) * view.window.height * view.window.width
+    for tile in tiles(as_array(shapes)):
+        pixels = len(tile.positions) * tile.window.height * tile.window.width
         assert pixels <= max(BATCH_PIXELS, 1.5 * TILE**2, (TILE + 2 * OVERLAP) ** 2)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.tuples(SIDES, SIDES))
 def test_an_inner_side_has_its_overlap(shape):
-    for view in views(as_array([shape])):
-        window = view.window
-        spans = zip(scored(view), ((window.top, window.height), (window.left, window.width)), shape, strict=True)
+    for tile in tiles(as_array([shape])):
+        window = tile.window
+        spans = zip(scored(tile), ((window.top, window.height), (window.left, window.width)), shape, strict=True)
         for (begin, end), (start, length), side in spans:
             assert begin - start == min(OVERLAP, begin)
             assert start + length - end == min(OVERLAP, side - end)
 
 
 def test_images_of_one_size_go_through_together():
-    batches = [len(view.positions) for view in views(as_array([(360, 640)] * 9))]
+    batches = [len(tile.positions) for tile in tiles(as_array([(360, 640)] * 9))]
     assert batches == [4, 4, 1]
-    mixed = list(views(as_array([(360, 640), (360, 320)] * 3)))
-    assert sorted(view.positions for view in mixed) == [(0, 2, 4), (1, 3, 5)]
+    mixed = list(tiles(as_array([(360, 640), (360, 320)] * 3)))
+    assert sorted(tile.positions for tile in mixed) == [(0, 2, 4), (1, 3, 5)]
 
 
 def test_no_images_give_no_views():
-    assert list(views(as_array([]))) == []
+    assert list(tiles(as_array([]))) == []

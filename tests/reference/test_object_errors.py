@@ -8,7 +8,7 @@ from trainable.data.components import find_objects
 from trainable.data.image_set import IGNORED
 from trainable.measure import object_errors as object_counts
 from trainable.measure.object_errors import ObjectCounter, count_objects
-from trainable.measure.tiles import View
+from trainable.measure.tiles import Tile
 
 CLASSES = 5
 BINS = [(1, 3), (4, 15), (16, 63), (64, 255), (256, 1023), (1024, 4095), (4096, 16383), (16384, 10**9)]
@@ -198,7 +198,7 @@ def test_tiles_are_put_together_before_objects_are_made(array_cache, order):
     cache = array_cache([(np.zeros((*mask.shape, 3)), mask) for mask in (other, target)], CLASSES, THINGS)
     counter = ObjectCounter(cache, [1, 0], THINGS, 5)
     tiles = [
-        View((0,), Window(top, left, height, width), (slice(*rows), slice(*columns)))
+        Tile((0,), Window(top, left, height, width), (slice(*rows), slice(*columns)))
         for top, height, rows in [(0, 12, (0, 10)), (8, 13, (2, 13))]
         for left, width, columns in [(0, 17, (0, 15)), (10, 26, (5, 26))]
     ]
@@ -209,5 +209,5 @@ def test_tiles_are_put_together_before_objects_are_made(array_cache, order):
         counter.add(tiles[number], seen[None, rows, columns])
     np.testing.assert_array_equal(counter.counts[0], naive(prediction, target, 5))
     assert counter.counts[0, :, 2].any()
-    counter.add(View((1,), Window(0, 0, 4, 5), (slice(0, 4), slice(0, 5))), other[None])
+    counter.add(Tile((1,), Window(0, 0, 4, 5), (slice(0, 4), slice(0, 5))), other[None])
     assert counter.counts[1].sum(axis=1).tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]

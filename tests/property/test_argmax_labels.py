@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainable.measure import argmax_labels as blocks
-from trainable.measure.argmax_labels import best_labels, first_best
+from trainable.measure.argmax_labels import argmax_labels, first_best
 
 
 @settings(deadline=None)
@@ -21,7 +21,7 @@ def test_labels_are_those_of_argmax_which_takes_the_first_of_equals(classes, see
         logits = logits.to(memory_format=torch.channels_last)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "_BLOCK", {"cpu": block, "cuda": block})
-        labels = best_labels(logits)
+        labels = argmax_labels(logits)
     assert labels.dtype == torch.uint8
     np.testing.assert_array_equal(labels.numpy(), logits.numpy().argmax(axis=1))
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.measure.val_counts import HeldOutCounts, HeldOutOutcome
+from trainable.measure.val_counts import ValCounts, ValOutcome
 from trainable.record.metric_names import ADJUSTED_TAU
 from trainable.record.storage import Storage
-from trainable.record.trial_record import HELD_OUT_COUNTS_FILE, HELD_OUT_FILE, HELD_OUT_MATRIX_FILE, TrialRecord
+from trainable.record.trial_record import VAL_COUNTS_FILE, VAL_FILE, VAL_MATRIX_FILE, TrialRecord
 from trainable.training import EpochOutcome
 from trainable.trial_run import Place, TrialRun
 
@@ -17,7 +17,7 @@ CLASS_NAMES = ("road", "car")
 
 
 def counts(tau):
-    return HeldOutCounts(
+    return ValCounts(
         images=("a_1", "a_2", "b_1"),
         scenes=("a", "a", "b"),
         class_names=CLASS_NAMES,
@@ -53,9 +53,9 @@ class FakeTrainer:
     def weights(self):
         return {"weight": torch.tensor(float(self.epoch))}
 
-    def measure_held_out(self, weights, tau):
+    def measure_val(self, weights, tau):
         self.measured.append((float(weights["weight"]), tau))
-        return HeldOutOutcome({"miou": 0.5}, np.array([[3, 1], [0, 2]]), counts(tau))
+        return ValOutcome({"miou": 0.5}, np.array([[3, 1], [0, 2]]), counts(tau))
 
 
 class Death(BaseException):
@@ -95,7 +95,7 @@ def confirm(storage, trainer):
     run = start(storage, trainer)
     while True:
         record = run.step()
-        run.measure_held_out()
+        run.measure_val()
         if record.epoch == len(SCORES):
             return
 
@@ -110,14 +110,14 @@ def test_the_best_epoch_on_dev_is_measured_with_its_own_tau_and_only_at_the_end(
     run = start(folder, trainer)
     for _ in SCORES[:-1]:
         run.step()
-        run.measure_held_out()
+        run.measure_val()
         assert trainer.measured == []
     run.step()
-    run.measure_held_out()
+    run.measure_val()
     assert trainer.measured == [(2.0, 0.25)]
     record = TrialRecord(folder, "t0000-s1")
-    assert (record.held_out().epoch, record.held_out().metrics) == (2, {"miou": 0.5})
-    matrix = record.folder.read(HELD_OUT_MATRIX_FILE).decode()
+    assert (record.val().epoch, record.val().metrics) == (2, {"miou": 0.5})
+    matrix = record.folder.read(VAL_MATRIX_FILE).decode()
     assert matrix == "true \\ predicted,road,car\nroad,3,1\ncar,0,2\n"
 
 
@@ -126,7 +126,7 @@ def test_what_was_measured_is_not_measured_again(folder):
     confirm(folder, trainer)
     again = FakeTrainer()
     confirm(folder, again)
-    start(folder, trainer).measure_held_out()
+    start(folder, trainer).measure_val()
     assert (len(trainer.measured), again.measured) == (1, [])
 
 
@@ -134,13 +134,13 @@ def test_a_run_that_diverged_is_not_measured(folder):
     trainer = FakeTrainer(diverges=True)
     confirm(folder, trainer)
     assert trainer.measured == []
-    assert TrialRecord(folder, "t0000-s1").held_out() is None
+    assert TrialRecord(folder, "t0000-s1").val() is None
 
 
 def test_every_write_of_a_measurement_is_tried_below(folder, tmp_path):
     writes = []
     confirm(DyingStorage(str(tmp_path / "whole"), writes), FakeTrainer())
-    assert writes[-3:] == [HELD_OUT_COUNTS_FILE, HELD_OUT_MATRIX_FILE, HELD_OUT_FILE]
+    assert writes[-3:] == [VAL_COUNTS_FILE, VAL_MATRIX_FILE, VAL_FILE]
     assert len(writes) == LAST_WRITE
 
 
@@ -152,11 +152,11 @@ LAST_WRITE = 11
 def test_a_run_that_dies_at_any_moment_is_measured_once_all_the_same(folder, moment):
     with pytest.raises(Death):
         confirm(DyingStorage(folder.url, [], moment), FakeTrainer())
-    assert TrialRecord(folder, "t0000-s1").held_out() is None
+    assert TrialRecord(folder, "t0000-s1").val() is None
     trainer = FakeTrainer()
     confirm(folder, trainer)
     assert trainer.measured == [(2.0, 0.25)]
-    assert TrialRecord(folder, "t0000-s1").held_out().epoch == 2
+    assert TrialRecord(folder, "t0000-s1").val().epoch == 2
 
 
 def test_weights_that_are_gone_are_named(folder):
@@ -167,12 +167,12 @@ def test_weights_that_are_gone_are_named(folder):
     record = TrialRecord(folder, "t0000-s1")
     record.folder.delete(record.best_file(2, "weights.pt"))
     with pytest.raises(RuntimeError, match="has no weights of its best epoch, 2"):
-        run.measure_held_out()
+        run.measure_val()
 
 
 def test_counts_survive_their_file(folder):
     before = counts(-0.5)
-    after = HeldOutCounts.from_bytes(before.to_bytes())
+    after = ValCounts.from_bytes(before.to_bytes())
     assert (after.images, after.scenes, after.class_names) == (before.images, before.scenes, before.class_names)
     assert after.tau == -0.5
     for name in ("class_colors", "things", "counts", "adjusted_counts", "sized_objects"):
@@ -183,7 +183,7 @@ def test_a_file_that_holds_objects_to_unpickle_is_refused(tmp_path):
     path = tmp_path / "counts.npz"
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="something else than counts and names"):
-        HeldOutCounts.from_bytes(path.read_bytes())
+        ValCounts.from_bytes(path.read_bytes())
 
 
 def test_weights_that_are_damaged_are_named(folder):
@@ -195,5 +195,5 @@ def test_weights_that_are_damaged_are_named(folder):
     name = record.best_file(2, "weights.pt")
     record.folder.write(name, record.folder.read(name)[:-20])
     with pytest.raises(RuntimeError, match=rf"{name} is damaged"):
-        run.measure_held_out()
+        run.measure_val()
     assert trainer.measured == []

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from search.project.background_projection import BackgroundProjection, UnreachableError, reason, within
+from search.project.background_projection import BackgroundProjection, TrackerUnreachableError, reason, within
 from trainable.errors import InputError
-from trainable.record.record_types import EpochRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EpochRecord, TrialSnapshot, TrialSpec, trial_name
 
 PATIENCE = 5.0
 
 
 def snapshot(number, epochs=0):
-    card = TrialCard(trial_name(number), number, {}, {}, False, 0)
-    return TrialSnapshot(card, tuple(EpochRecord(epoch, 0, 0.5, 1, {}) for epoch in range(1, epochs + 1)))
+    spec = TrialSpec(trial_name(number), number, {}, {}, False, 0)
+    return TrialSnapshot(spec, tuple(EpochRecord(epoch, 0, 0.5, 1, {}) for epoch in range(1, epochs + 1)))
 
 
 @dataclass
@@ -35,10 +35,10 @@ class Recorder:
     def project(self, trial):
         self.entered.set()
         assert self.gate.wait(PATIENCE)
-        self.attempts.append((trial.card.trial_id, time.monotonic()))
-        if self.down or trial.card.trial_id in self.refused:
+        self.attempts.append((trial.spec.trial_id, time.monotonic()))
+        if self.down or trial.spec.trial_id in self.refused:
             raise self.error
-        self.seen.append((trial.card.trial_id, len(trial.epochs)))
+        self.seen.append((trial.spec.trial_id, len(trial.epochs)))
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_closing_does_not_try_each_trial_where_nobody_can_be_reached(recorder, s
     """Each attempt may take as long as a request may."""
     recorder.gate.set()
     recorder.down = True
-    recorder.error = UnreachableError("nobody answers")
+    recorder.error = TrackerUnreachableError("nobody answers")
     background = BackgroundProjection(recorder, said.append, first_retry=PATIENCE * 10)
     for number in range(3):
         background.offer(snapshot(number))

@@ -3,9 +3,9 @@
 import pytest
 
 from search.config.search_config import ConfirmConfig, SearchConfig
-from search.decide.confirm_plan import ConfirmProgram, candidates, chosen_ids
+from search.decide.confirm_plan import ConfirmPlan, candidates, chosen_ids
 from search.run.confirm import plan_lines
-from trainable.record.record_types import EndMarker, EpochRecord, HeldOutRecord, TrialCard, TrialSnapshot, trial_name
+from trainable.record.record_types import EndMarker, EpochRecord, TrialSnapshot, TrialSpec, ValRecord, trial_name
 from trainable.trial_config import TrialConfig
 
 MAX_EPOCHS = 4
@@ -14,9 +14,9 @@ MAX_EPOCHS = 4
 def trial(number, objective, loss="dice", reason="completed", epochs=2, baseline=False):
     """A trial of a search, with a config that says where it was suggested."""
     config = SEARCH_TRIAL | {"loss": {"name": loss} | ({"focal_gamma": 2.0} if loss == "focal" else {})}
-    card = TrialCard(trial_name(number), number, {"loss.name": loss}, config, baseline, 0)
+    spec = TrialSpec(trial_name(number), number, {"loss.name": loss}, config, baseline, 0)
     history = tuple(EpochRecord(epoch, 0, objective, 1, {}) for epoch in range(1, epochs + 1))
-    return TrialSnapshot(card, history, EndMarker(reason, "", 0, 1, history) if reason else None)
+    return TrialSnapshot(spec, history, EndMarker(reason, "", 0, 1, history) if reason else None)
 
 
 SEARCH_TRIAL = TrialConfig.model_validate(
@@ -56,7 +56,7 @@ def test_the_best_baseline_is_chosen_besides():
 def test_candidates_come_best_first_and_say_why():
     trials = [trial(0, 0.3, "focal", baseline=True), trial(1, 0.5), trial(2, 0.4)]
     chosen = candidates(trials, ConfirmConfig(top=1))
-    assert [(each.trial.card.trial_id, each.reasons) for each in chosen] == [
+    assert [(each.trial.spec.trial_id, each.reasons) for each in chosen] == [
         ("t0001", ("rank 1", "best dice")),
         ("t0000", ("best focal", "best baseline")),
     ]
@@ -76,65 +76,65 @@ def test_of_no_trials_none_is_chosen():
 
 
 def planned(config, trials, known=()):
-    """The cards of a whole plan, each known before the next is asked for."""
-    program = ConfirmProgram(config, candidates(trials, config.confirm))
-    seen = {run.card.trial_id: run for run in known}
-    cards = []
-    while (card := program.next_card(seen)) is not None:
-        seen[card.trial_id] = TrialSnapshot(card)
-        cards.append(card)
-    assert program.total(seen) == len(seen)
-    return cards
+    """The specs of a whole plan, each known before the next is asked for."""
+    plan = ConfirmPlan(config, candidates(trials, config.confirm))
+    seen = {run.spec.trial_id: run for run in known}
+    specs = []
+    while (spec := plan.next_spec(seen)) is not None:
+        seen[spec.trial_id] = TrialSnapshot(spec)
+        specs.append(spec)
+    assert plan.total(seen) == len(seen)
+    return specs
 
 
 def test_every_candidate_is_trained_with_one_fresh_seed_before_any_gets_its_second():
-    cards = planned(search(top=2, seeds=2), [trial(0, 0.3), trial(1, 0.5)])
-    assert [card.trial_id for card in cards] == ["t0001-s1", "t0000-s1", "t0001-s2", "t0000-s2"]
-    assert [card.config["seed"] for card in cards] == [8, 8, 9, 9]
-    assert [card.confirms for card in cards] == ["t0001", "t0000"] * 2
-    assert [card.number for card in cards] == [0, 1, 2, 3]
+    specs = planned(search(top=2, seeds=2), [trial(0, 0.3), trial(1, 0.5)])
+    assert [spec.trial_id for spec in specs] == ["t0001-s1", "t0000-s1", "t0001-s2", "t0000-s2"]
+    assert [spec.config["seed"] for spec in specs] == [8, 8, 9, 9]
+    assert [spec.confirms for spec in specs] == ["t0001", "t0000"] * 2
+    assert [spec.number for spec in specs] == [0, 1, 2, 3]
 
 
 def test_a_run_differs_from_its_trial_in_the_seed_alone():
     source = trial(3, 0.5, "focal", reason="pruned", baseline=True)
-    (card,) = planned(search(top=1, seeds=1), [source])
-    assert card.config == TrialConfig.model_validate(source.card.config | {"seed": 8}).model_dump(mode="json")
-    assert card.config["max_epochs"] == MAX_EPOCHS
-    assert (card.baseline, card.params, card.role) == (True, source.card.params, "confirm")
+    (spec,) = planned(search(top=1, seeds=1), [source])
+    assert spec.config == TrialConfig.model_validate(source.spec.config | {"seed": 8}).model_dump(mode="json")
+    assert spec.config["max_epochs"] == MAX_EPOCHS
+    assert (spec.baseline, spec.params, spec.role) == (True, source.spec.params, "confirm")
 
 
 def test_a_later_launch_plans_what_is_missing_and_keeps_what_is_there():
     trials = [trial(0, 0.3), trial(1, 0.5)]
     first = planned(search(top=1, seeds=2), trials)
-    known = [TrialSnapshot(card) for card in first]
-    assert [card.trial_id for card in planned(search(top=1, seeds=3), trials, known)] == ["t0001-s3"]
+    known = [TrialSnapshot(spec) for spec in first]
+    assert [spec.trial_id for spec in planned(search(top=1, seeds=3), trials, known)] == ["t0001-s3"]
     better = [*trials, trial(2, 0.9)]
-    assert [card.trial_id for card in planned(search(top=1, seeds=2), better, known)] == ["t0002-s1", "t0002-s2"]
+    assert [spec.trial_id for spec in planned(search(top=1, seeds=2), better, known)] == ["t0002-s1", "t0002-s2"]
 
 
 def test_a_run_has_ended_when_it_was_measured_on_val_and_not_before():
     config = search(top=1, seeds=1)
-    (card,) = planned(config, [trial(0, 0.5)])
-    program = ConfirmProgram(config, [])
+    (spec,) = planned(config, [trial(0, 0.5)])
+    plan = ConfirmPlan(config, [])
     epochs = tuple(EpochRecord(epoch, 0, 0.5, 1, {}) for epoch in range(1, MAX_EPOCHS + 1))
-    assert program.ended(TrialSnapshot(card, epochs[:-1])) is None
-    assert program.ended(TrialSnapshot(card, epochs)) is None
-    measured = TrialSnapshot(card, epochs, held_out=HeldOutRecord(1, 0, {"miou": 0.4}))
-    assert program.ended(measured) == ("completed", f"trained {MAX_EPOCHS} epochs")
+    assert plan.ended(TrialSnapshot(spec, epochs[:-1])) is None
+    assert plan.ended(TrialSnapshot(spec, epochs)) is None
+    measured = TrialSnapshot(spec, epochs, val=ValRecord(1, 0, {"miou": 0.4}))
+    assert plan.ended(measured) == ("completed", f"trained {MAX_EPOCHS} epochs")
 
 
 def test_a_run_that_diverged_has_ended_without_a_measurement():
     config = search(top=1, seeds=1)
-    (card,) = planned(config, [trial(0, 0.5)])
+    (spec,) = planned(config, [trial(0, 0.5)])
     epochs = (EpochRecord(1, 0, 0.0, 1, {}, diverged="the training loss became nan in epoch 1"),)
-    assert ConfirmProgram(config, []).ended(TrialSnapshot(card, epochs)) == ("diverged", epochs[0].diverged)
+    assert ConfirmPlan(config, []).ended(TrialSnapshot(spec, epochs)) == ("diverged", epochs[0].diverged)
 
 
 def test_no_run_is_stopped_early():
     config = search(top=1, seeds=1)
-    (card,) = planned(config, [trial(0, 0.5)])
+    (spec,) = planned(config, [trial(0, 0.5)])
     worst = EpochRecord(2, 0, 0.0, 1, {})
-    assert ConfirmProgram(config, []).stops(TrialSnapshot(card, (worst,)), worst) is None
+    assert ConfirmPlan(config, []).stops(TrialSnapshot(spec, (worst,)), worst) is None
 
 
 def test_the_plan_is_told_with_what_may_change_and_what_cannot_be_said():

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from search.run.capacity import Slots
+from search.run.capacity import Capacity
 from search.run.cluster import Cluster, grown_machines
 from search.run.resources import Allotment, Machine
-from trainable.device import Share
+from trainable.device import ResourceShare
 
 
 class Noted:
@@ -32,15 +32,17 @@ class Hall:
     """Slots over a list of nodes."""
 
     def __init__(self, nodes, most, limit=None, left=100):
-        self.nodes, self.time, self.demand, self.said = nodes, 0.0, Noted(), []
+        self.nodes, self.time, self.request, self.said = nodes, 0.0, Noted(), []
         self.conductor = SimpleNamespace(running=frozenset(), left=left)
         cluster = Cluster(lambda: self.nodes, clock=lambda: self.time)
-        self.slots = Slots(self.conductor, cluster, Allotment(Share(1, 0), most, limit), self.demand, self.said.append)
+        self.slots = Capacity(
+            self.conductor, cluster, Allotment(ResourceShare(1, 0), most, limit), self.request, self.said.append
+        )
 
     def run(self, count):
         self.conductor.running = frozenset(range(count))
         self.slots.ask_for_machines()
-        return self.slots.free, self.demand.asked
+        return self.slots.free, self.request.asked
 
 
 def test_places_are_those_of_the_machines_that_are_alive():
@@ -69,7 +71,7 @@ def test_the_autoscaler_is_asked_for_all_places_at_once_and_for_one_trial_by_the
     hall.conductor.left = 2
     assert hall.run(2) == (False, 0)
     hall.slots.close()
-    assert hall.demand.asked == "closed"
+    assert hall.request.asked == "closed"
 
 
 def test_no_more_is_asked_for_than_the_user_wants():
@@ -102,5 +104,5 @@ def test_what_a_cluster_may_grow_to_is_read_from_its_config(grown):
 def test_a_cluster_whose_hosts_tell_no_resources_or_that_has_no_config_does_not_grow_by_it(grown, tmp_path):
     kinds = {"local.cluster.node": {"resources": {}, "min_workers": 2, "max_workers": 2}}
     machines = grown(available_node_types=kinds, head_node_type="local.cluster.node", max_workers=2)
-    assert sum(machine.fits(Share(1, 0)) for machine in machines) == 0
+    assert sum(machine.fits(ResourceShare(1, 0)) for machine in machines) == 0
     assert grown_machines(tmp_path / "none.yaml") == []

@@ -89,7 +89,7 @@ def rewritten(search, change):
     for run in search.runs:
         source = type(run.source)()
         source.histories = run.source.histories
-        source.artifacts = {(run.run_id, "val_counts.npz"): change(run.held_out, run).to_bytes()}
+        source.artifacts = {(run.run_id, "val_counts.npz"): change(run.val, run).to_bytes()}
         runs.append(replace(run, source=source))
     return replace(search, runs=tuple(runs))
 
@@ -113,7 +113,7 @@ def test_the_class_that_leads_is_the_one_that_val_can_judge_best(confirmed_losse
 
 
 def test_a_gain_that_adjustment_matches_is_said_to_be_a_moved_operating_point(confirmed_losses):
-    best = next(run.held_out for run in confirmed_losses.runs if run.confirms == "t0004")
+    best = next(run.val for run in confirmed_losses.runs if run.confirms == "t0004")
 
     def adjusted(counts, run):
         """Adjusted, every network does the same."""
