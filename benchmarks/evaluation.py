@@ -55,7 +55,7 @@ from trainable.device import (
     peak_memory_mb,
     reset_peak_memory,
 )
-from trainable.losses.losses import CrossEntropyLoss
+from trainable.losses import CrossEntropyLoss
 from trainable.measure.confusion import class_metrics
 from trainable.measure.evaluation import Scoring, evaluate
 from trainable.measure.logit_adjustment import TAUS, log_priors

@@ -40,7 +40,7 @@ from benchmarks.result import Row, lower_is_better, publish
 from benchmarks.sides import Sides, two_sides
 from benchmarks.synchronise import synchronise
 from trainable.device import ResourceShare
-from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 
 CLASSES: Final = 12
 SHAPE: Final = (2, CLASSES, 512, 512)

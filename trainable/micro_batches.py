@@ -13,7 +13,7 @@ running statistics move once a part.
 """
 
 from collections.abc import Sequence
-from typing import Final, TypeGuard
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainable.batches.normalise import normalise
 from trainable.device import Compute, free_memory
 from trainable.errors import InputError
-from trainable.losses import losses
-from trainable.losses.losses import CompoundLoss, PixelLoss, RegionLoss
+from trainable.losses.additive import adds_up
 from trainable.network.model import smallest_batch
 from trainable.trial_config import TrialConfig
 
@@ -144,12 +143,12 @@ class MicroBatches:
         return loss.detach()
 
     def _logits(self, criterion: nn.Module, images_NCHW: Tensor) -> Tensor:
-        """As the criterion wants them: losses of the user's own are promised float32, ours take any dtype."""
+        """As the criterion wants them: additive losses take any dtype, others are promised float32."""
         compute = self._compute
         pixels_NCHW = normalise(images_NCHW, compute.device)
         with compute.autocast():
             logits_NCHW: Tensor = self._forward(pixels_NCHW)
-        return logits_NCHW if _adds_up(criterion) else logits_NCHW.float()
+        return logits_NCHW if adds_up(criterion) else logits_NCHW.float()
 
     def _to_device(self, target_NHW: Tensor) -> Tensor:
         """Labels travel as bytes; losses of the user's own are promised int64."""
@@ -211,26 +210,21 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _statistics(criterion: nn.Module, logits_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
     """What the loss of the whole batch needs to know of a part.
 
-    Of a loss that we do not know, the logits: exact for any loss. They and their derivative take the memory of a whole
+    Of a loss that is not additive, the logits: exact for any loss. They and their derivative take the memory of a whole
     batch's logits twice, and the loss what it needs for a whole batch, which is little beside the activations of the
     network that do not fit.
     """
-    if _adds_up(criterion):
+    if adds_up(criterion):
         return criterion.statistics(logits_NCHW, target_NHW)
     return logits_NCHW
 
 
 def _loss(criterion: nn.Module, statistics: Sequence[Tensor], target_NHW: Tensor) -> Tensor:
     """The loss of the whole batch, differentiable by the statistics of its parts."""
-    if _adds_up(criterion):
+    if adds_up(criterion):
         return criterion.loss_from_statistics(torch.stack(list(statistics)).sum(dim=0))
     loss: Tensor = criterion(torch.cat(list(statistics)), target_NHW)
     return loss
-
-
-def _adds_up(criterion: nn.Module) -> TypeGuard[CompoundLoss | PixelLoss | RegionLoss]:
-    # Those of losses.py itself: a subclass of the user's own may compute anything.
-    return all(type(module).__module__ == losses.__name__ for module in criterion.modules())
 
 
 def _ceil(dividend: int, divisor: int) -> int:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainable.losses.losses import CompoundLoss, FocalLoss, TverskyLoss
+from trainable.losses import CompoundLoss, FocalLoss, TverskyLoss
 
 IGNORED = 255
 untimed = settings(deadline=None)  # torch's first calls take long, and so does a busy machine

@@ -8,10 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainable.losses import softmax_terms
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss, softmax_terms
 from trainable.losses.class_weights import MAX_RATIO, class_weights
-from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
-from trainable.losses.soft_counts import soft_counts, tversky_loss_from_counts
+from trainable.losses.soft_counts import SoftCounts, soft_counts, tversky_loss_from_counts
 
 IGNORED = 255
 WEIGHTS = [0.5, 2.0, 1.25, 7.0]
@@ -333,6 +332,12 @@ def test_two_passes_over_parts_give_the_whole_batchs_gradient():
     torch.testing.assert_close(torch.cat([part.grad for part in parts]), whole.grad)
 
 
+def terms_of(loss, logits, target):
+    """The pixel loss and the soft counts of a part."""
+    statistics = loss.statistics(logits, target)
+    return loss.pixel.loss_from_statistics(statistics[:2]), statistics[2:].view(3, -1)
+
+
 def test_two_passes_over_parts_give_the_whole_batchs_gradient_of_a_compound():
     logits, target = map(torch.as_tensor, make_batch("ignored"))
     loss = build("compound of focal and class gamma")[0]
@@ -341,12 +346,12 @@ def test_two_passes_over_parts_give_the_whole_batchs_gradient_of_a_compound():
 
     parts = list(zip([part.requires_grad_() for part in logits.float().split(1)], target.split(1), strict=True))
     with torch.no_grad():
-        total = torch.stack([torch.stack(loss.terms(*part)[1]) for part in parts]).sum(dim=0).requires_grad_()
-    loss.region.loss_from_counts(type(loss.terms(whole, target)[1])(*total)).backward()
+        total = torch.stack([terms_of(loss, *part)[1] for part in parts]).sum(dim=0).requires_grad_()
+    loss.region.loss_from_counts(SoftCounts(*total)).backward()
     for part, labels in parts:
-        pixel, counts = loss.terms(part, labels)
+        pixel, counts = terms_of(loss, part, labels)
         share = (labels != IGNORED).sum() / (target != IGNORED).sum()
-        region = (torch.stack(counts) * total.grad).sum()
+        region = (counts * total.grad).sum()
         ((1 - loss.region_weight) * share * pixel + loss.region_weight * region).backward()
     torch.testing.assert_close(torch.cat([part.grad for part, _ in parts]), whole.grad)
 

@@ -130,7 +130,7 @@ class TestWhatIsSent:
         finally:
             sys.path.remove(str(installed))
         root = Path(__file__).parents[2]
-        ours = config.model_copy(update={"baselines": [{"loss.name": "trainable.losses.losses:DiceLoss"}]})
+        ours = config.model_copy(update={"baselines": [{"loss.name": "trainable.losses:DiceLoss"}]})
         assert own_modules(ours, root) == []
 
     def test_a_module_that_is_no_code_is_refused(self):

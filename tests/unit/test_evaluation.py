@@ -12,7 +12,7 @@ from torchmetrics.segmentation import MeanIoU
 from trainable.data.image_cache import open_cache
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
-from trainable.losses.losses import CrossEntropyLoss, TverskyLoss
+from trainable.losses import CrossEntropyLoss, TverskyLoss
 from trainable.measure import tiles as tiles
 from trainable.measure.confusion import class_metrics
 from trainable.measure.evaluation import Scoring, evaluate

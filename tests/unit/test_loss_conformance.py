@@ -10,8 +10,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainable.losses import softmax_terms
-from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss, softmax_terms
+from trainable.losses.additive import adds_up
 
 IGNORED = 255
 WEIGHTS = [0.5, 2.0, 1.0, 4.0]
@@ -332,6 +332,35 @@ COMPOUND = {"pixel": CrossEntropyLoss(), "region": DiceLoss(), "region_weight": 
 def test_wrong_hyperparameters_are_refused(loss_class, parameters, message):
     with pytest.raises(ValueError, match=message):
         loss_class(**parameters)
+
+
+def test_the_statistics_of_parts_add_up_to_those_of_the_batch(build, logits, target):
+    loss = build(ignore_index=IGNORED)
+    assert adds_up(loss)
+    parts = [loss.statistics(*part) for part in zip(logits.split(1), target.split(1), strict=True)]
+    torch.testing.assert_close(torch.stack(parts).sum(dim=0), loss.statistics(logits, target))
+    assert torch.equal(loss.loss_from_statistics(loss.statistics(logits, target)), loss(logits, target))
+
+
+class OtherForward(DiceLoss):
+    def forward(self, logits, target):
+        return super().forward(logits, target) ** 2
+
+
+class OtherStatistics(DiceLoss):
+    """Additive: its value is still a function of its statistics alone."""
+
+    def statistics(self, logits, target):
+        return 2 * super().statistics(logits, target)
+
+
+def test_a_derived_loss_adds_up_unless_its_value_is_not_that_of_its_statistics():
+    assert not adds_up(OtherForward())
+    assert adds_up(OtherStatistics())
+    assert not adds_up(torch.nn.CrossEntropyLoss())
+    patched = DiceLoss()
+    patched.forward = lambda logits, target: logits.mean()
+    assert not adds_up(patched)
 
 
 @pytest.mark.parametrize(

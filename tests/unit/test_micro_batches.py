@@ -13,7 +13,7 @@ from trainable.config.sections import DataConfig, ModelConfig
 from trainable.data.dataset_config import DatasetConfig
 from trainable.device import Compute
 from trainable.errors import InputError
-from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.micro_batches import MicroBatches
 from trainable.trial_config import TrialConfig
 

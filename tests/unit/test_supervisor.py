@@ -304,7 +304,7 @@ def test_an_error_of_ours_is_no_search_in_which_nothing_worked():
 
 def test_a_supervisor_is_light():
     code = (
-        "import sys, search.jobs.supervisor; from search.config.search_config.config_file import load_search_config\n"
+        "import sys, search.jobs.supervisor; from search.config.config_file import load_search_config\n"
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

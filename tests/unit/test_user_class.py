@@ -14,8 +14,9 @@ from trainable.config.loss_config import LossConfig
 from trainable.config.sections import ModelConfig
 from trainable.config.user_class import accepted, construct, load_class
 from trainable.errors import InputError
+from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
+from trainable.losses.additive import adds_up
 from trainable.losses.loss_factory import build_loss
-from trainable.losses.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
 from trainable.losses.user_loss import check_loss
 from trainable.network.model import build_model, check_names
 
@@ -28,6 +29,8 @@ MODULE = '''
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from trainable.losses import AdditiveLoss
 
 not_a_class = 3
 
@@ -61,6 +64,27 @@ class Plain(nn.Module):
 class Callable:
     def __call__(self, logits, target):
         return Plain()(logits, target)
+
+
+class Sums(AdditiveLoss):
+    """Statistics that add up over the parts of a batch."""
+
+    def statistics(self, logits, target):
+        valid = target != 255
+        loss = F.cross_entropy(logits.float(), target, ignore_index=255, reduction="none")
+        return torch.stack((loss.sum(), valid.sum()))
+
+    def loss_from_statistics(self, statistics):
+        return statistics[0] / statistics[1].clamp(min=1)
+
+
+class Means(Sums):
+    def statistics(self, logits, target):
+        sums = super().statistics(logits, target)
+        return torch.stack((self.loss_from_statistics(sums), (sums[1] > 0).float()))
+
+    def loss_from_statistics(self, statistics):
+        return statistics[0] ** 2
 
 
 class Everything(Plain):
@@ -342,12 +366,22 @@ def test_poly_at_epsilon_0_is_cross_entropy():
         ("SeesIgnored", r"must have no gradient at ignored pixels; got one at 40 of 40\. Leave out .* label is 255"),
         ("NaNWithoutPixels", r"must return a finite number for a batch of nothing but ignored pixels; got nan\. Div"),
         ("OneHot", r"must take logits \(2, 4, 6, 10\) .* labels in 0\.\.3 or 255, ignored; got \w+: .*leave out the"),
+        (
+            "Means",
+            r"must have statistics that add up over the parts of a batch.*; got \S+ of a batch and \S+ of its parts",
+        ),
         ("Learns", r"must have no parameters that learn: .*; got temperature\. Make them buffers"),
     ],
 )
 def test_a_loss_that_breaks_the_contract_is_refused(name, message):
     with pytest.raises(InputError, match=rf"^own_classes:{name} {message}"):
         check_loss(loss_config(name), CLASSES)
+
+
+def test_an_additive_loss_of_ones_own_is_accepted_and_trained_by_the_sums_of_its_parts():
+    check_loss(loss_config("Sums"), CLASSES)
+    assert adds_up(build_loss(loss_config("Sums"), COUNTS))
+    assert not adds_up(build_loss(loss_config("Plain"), COUNTS))
 
 
 def test_trying_a_loss_leaves_the_random_numbers_alone():

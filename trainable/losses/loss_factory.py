@@ -10,8 +10,7 @@ from torch import nn
 from trainable.config.loss_config import LossConfig
 from trainable.config.user_class import is_reference
 from trainable.data.image_set import IGNORED
-from trainable.losses.class_weights import class_weights
-from trainable.losses.losses import (
+from trainable.losses import (
     CompoundLoss,
     CrossEntropyLoss,
     DiceLoss,
@@ -21,6 +20,7 @@ from trainable.losses.losses import (
     RegionLoss,
     TverskyLoss,
 )
+from trainable.losses.class_weights import class_weights
 from trainable.losses.user_loss import user_loss
 
 _T = TypeVar("_T")

@@ -14,6 +14,7 @@ from trainable.config.loss_config import LossConfig
 from trainable.config.user_class import construct, in_one_line
 from trainable.data.image_set import IGNORED
 from trainable.errors import InputError
+from trainable.losses.additive import AdditiveLoss, adds_up
 
 _SIZE: Final = (2, 6, 10)
 """Images, height and width of the batch that a loss is tried on: no two alike, so that a swapped axis shows."""
@@ -79,8 +80,23 @@ def check_loss(config: LossConfig, num_classes: int) -> None:
     if not gradient_NCHW.any():
         rule = f"{config.name} must have a gradient by the logits"
         raise InputError(rule, "zero at every pixel", "Use probabilities, not the predicted labels")
+    if adds_up(loss):
+        _require_sums(config.name, loss, logits_NCHW, target_NHW)
     # Evaluation sees such batches: a tile of a large image may have no label at all.
     _gradient(config.name, loss, logits_NCHW, torch.full_like(target_NHW, IGNORED), " of nothing but ignored pixels")
+
+
+def _require_sums(name: str, loss: AdditiveLoss, logits_NCHW: Tensor, target_NHW: Tensor) -> None:
+    """A batch that does not fit into memory is trained by the sum of its parts' statistics."""
+    parts = zip(torch.split(logits_NCHW, 1), torch.split(target_NHW, 1), strict=True)
+    whole = loss(logits_NCHW, target_NHW)
+    summed = loss.loss_from_statistics(torch.stack([loss.statistics(*part) for part in parts]).sum(dim=0))
+    if not torch.isclose(whole, summed, rtol=1e-3, atol=1e-5):
+        rule = f"{name} must have statistics that add up over the parts of a batch, as an AdditiveLoss promises"
+        remedy = (
+            "Return sums over pixels, not means; or define forward, and a batch's loss is taken from all its logits"
+        )
+        raise InputError(rule, f"{whole.item():.6g} of a batch and {summed.item():.6g} of its parts", remedy)
 
 
 def _require_nothing_to_learn(name: str, loss: nn.Module) -> None:

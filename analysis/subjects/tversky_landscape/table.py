@@ -1,7 +1,7 @@
 """The objective over the Tversky loss's parameters.
 
 Alpha weighs false negatives, beta false positives; gamma is the exponent of what a class lacks.
-Dice and IoU are points of the same plane (`trainable.losses.losses`), so their trials belong into it.
+Dice and IoU are points of the same plane (`trainable.losses`), so their trials belong into it.
 """
 
 import itertools
