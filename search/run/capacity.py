@@ -9,7 +9,7 @@ from search.run.resources import Allotment
 
 
 class AsksForPlaces(Protocol):
-    """`search.run.autoscaler_request.Demand`, which knows Ray."""
+    """`search.run.autoscaler_request.AutoscalerRequest`, which knows Ray."""
 
     def ask_for(self, places: int) -> None:
         """Ask for places that there are not."""

@@ -609,7 +609,7 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
 
 PROJECT_IN_A_NEW_PROCESS = """
 import sys
-from search.config.search_config.search_config import TrackingConfig
+from search.config.search_config import TrackingConfig
 from search.project.mlflow_projection import MlflowProjection, SearchIdentity
 from search.project.tracking_uri import tracking_uri
 from trainable.record.storage import Storage

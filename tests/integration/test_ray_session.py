@@ -70,7 +70,7 @@ def test_an_address_that_is_none_is_refused_and_starts_no_ray(address):
 REFUSING = """
 import os, sys, yaml
 from rich.console import Console
-from search.config.search_config.search_config import SearchConfig
+from search.config.search_config import SearchConfig
 from search.run.launch import run_search
 from aerosweep.terminal.progress import PlainView
 from search.run.ray_session import ray_session
