@@ -82,6 +82,9 @@ def _trial(row: LeaderboardRow) -> str:
     return row.trial + ("*" if row.baseline else "") + ("◆" if row.pareto else "")
 
 
+_LOSS_WIDTH: Final = 13
+"""A name and one parameter: a loss is folded between parameters, not within one."""
+
 _FIRST_COLUMNS: Final = (
     _Column("#", lambda row: "" if row.rank is None else str(row.rank), number=True),
     _Column("trial", _trial),
@@ -89,7 +92,7 @@ _FIRST_COLUMNS: Final = (
     _Column(
         "encoder", lambda row: row.encoder, no_wrap=False, is_wanted=lambda rows: len({row.encoder for row in rows}) > 1
     ),
-    _Column("loss", lambda row: row.loss, no_wrap=False, min_width=len("tversky a=.70")),
+    _Column("loss", lambda row: row.loss, no_wrap=False, min_width=_LOSS_WIDTH),
     _Column("ep.", lambda row: str(row.epochs), number=True),
 )
 _METRIC_COLUMNS: Final = (

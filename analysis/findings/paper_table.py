@@ -17,7 +17,7 @@ from analysis.findings.compared_pair import confirmed_sides
 from analysis.findings.compared_side import NothingToCompare, Side, dev_side
 from analysis.findings.report_texts import PaperTable
 from analysis.recorded.recorded_search import RecordedSearch
-from analysis.words.configuration_words import architecture_title, loss_words
+from analysis.words.configuration_words import architecture_title, loss_words, parameter_notes
 from analysis.words.number_words import counted, listed, short
 
 _HEADS: Final = {
@@ -176,8 +176,7 @@ def _caption(search: RecordedSearch, rows: _Rows, absent: Sequence[str]) -> str:
     parts = [_confirmed_caption(rows, size) if rows.split == "val" else _dev_caption(rows, size)]
     if len({_encoder(side) for side in rows.sides}) == 1:
         parts.append(f"Encoder {_encoder(rows.sides[0])}.")
-    if any(side.loss == "tversky" or "Tversky" in side.title for side in rows.sides):
-        parts.append("Tversky's parameters are alpha (of false negatives), beta (of false positives), gamma.")
+    parts += parameter_notes(side.trial.config for side in rows.sides)
     if absent:
         parts.append(f"{rows.split} has no {listed(absent)}.")
     lost = [f"{side.trial_id} {side.lost}" for side in rows.sides if side.lost]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from analysis.evidence.mask_statistics import MaskStatistics, count_cached_masks, count_masks
-from analysis.report.data_plates import data_plates
 from analysis.report.document import Document, MissingPlate, Section
+from analysis.report.figures import data_plates
 from analysis.report.gather import gather
 from analysis.words.number_words import sentence
 from trainable.data.dataset_config import DatasetConfig

@@ -14,17 +14,12 @@ from analysis.findings.paper_table import paper_table
 from analysis.recorded.recorded_search import RecordedSearch, RecordedTrial
 from analysis.report.data_section import data_section, missing_data_section
 from analysis.report.document import Document, Section
+from analysis.report.figures import LOSSES, SCENES, SETTINGS, THINGS, search_plates, trial_plates
 from analysis.report.gather import Builder, gather
-from analysis.report.loss_plates import loss_plates
 from analysis.report.method import method_paragraph
-from analysis.report.trial_plates import trial_plates
 from analysis.subjects.cases.plate import case_plates
 from analysis.subjects.confusion.plate import matrix_difference_plate
-from analysis.subjects.curves.plate import loss_curves_plate
-from analysis.subjects.importance.plate import importance_plates
-from analysis.subjects.misses.plate import object_plates
 from analysis.subjects.plate import Plate, Unavailable
-from analysis.subjects.scenes.plate import scene_plates
 from analysis.words.configuration_words import configuration_words
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import counted
@@ -66,13 +61,13 @@ def _sections(search: RecordedSearch, data: TrialData | None, why_no_data: str, 
         "losses",
         "Losses compared",
         "What each loss reaches, class by class, at equal effort and equal length.",
-        gather([*loss_plates(search), ("All losses over the epochs", lambda: loss_curves_plate(search))]),
+        gather(search_plates(search, LOSSES)),
     )
     yield Section(
         "things",
         "Things: found, missed, invented",
         "A rare object that is found costs false alarms. What that costs, by loss, by class and by size.",
-        gather(object_plates(search)),
+        gather(search_plates(search, THINGS)),
     )
     yield Section(
         "pair",
@@ -84,7 +79,7 @@ def _sections(search: RecordedSearch, data: TrialData | None, why_no_data: str, 
         "search",
         "What mattered in the search",
         "Which of the searched settings moved the objective.",
-        gather(importance_plates(search)),
+        gather(search_plates(search, SETTINGS)),
     )
     for place, trial in enumerate(search.ranked[:top], start=1):
         yield _trial_section(search, place, trial)
@@ -109,13 +104,13 @@ def _pair_plates(search: RecordedSearch, data: TrialData | None, why_no_data: st
         best = search.ranked[0] if search.ranked else None
         return [
             ("What was repaired, what was broken", lambda: _unavailable(why)),
-            *scene_plates(search),
+            *search_plates(search, SCENES),
             *case_plates(best, None, data, why_no_data),
         ]
     best, reference = pair.candidate.trial, pair.reference.trial
     return [
         ("What was repaired, what was broken", lambda: _difference_plate(search, pair)),
-        *scene_plates(search),
+        *search_plates(search, SCENES),
         *case_plates(best, reference, data, why_no_data),
     ]
 

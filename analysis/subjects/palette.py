@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.config.loss_registry import LOSS_NAMES
 from trainable.data.image_set import LabelClass
 
 Color = tuple[float, float, float]
@@ -21,8 +22,6 @@ https://mk.bcgsc.ca/colorblind)."""
 
 _OKABE_ITO: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#8A8A8A")
 """For lines and points (Okabe and Ito 2008, Color universal design), without yellow, which vanishes on white."""
-
-_KNOWN_LOSSES: Final = ("cross_entropy", "focal", "dice", "iou", "tversky", "compound")
 
 
 @dataclass(frozen=True)
@@ -58,5 +57,5 @@ def _safe_colors(count: int) -> NDArray[np.uint8]:
 
 def loss_colors(losses: Sequence[str]) -> dict[str, str]:
     """A colour for each loss, the same in every figure; losses of the user's own take what is left."""
-    order = [*_KNOWN_LOSSES, *sorted(set(losses) - set(_KNOWN_LOSSES))]
+    order = [*LOSS_NAMES, *sorted(set(losses) - set(LOSS_NAMES))]
     return {loss: _OKABE_ITO[place % len(_OKABE_ITO)] for place, loss in enumerate(order) if loss in losses}

@@ -3,23 +3,14 @@
 The terminal's shorter form, which fits a column, is `trainable.record.trial_words`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from analysis.words.number_words import trimmed
-from trainable.config.loss_registry import LOSS_DEFAULTS
+from trainable.config.architectures import ARCHITECTURES
+from trainable.config.loss_registry import COMPOUND, LOSS_DEFAULTS, LOSSES
 from trainable.config.user_class import is_reference
 from trainable.record.trial_words import loss_name
-
-_ARCHITECTURES: Final = {"unet": "Unet", "deeplabv3": "DeepLabV3", "deeplabv3plus": "DeepLabV3+"}
-_LOSSES: Final = {
-    "cross_entropy": "cross entropy",
-    "focal": "focal",
-    "dice": "Dice",
-    "iou": "IoU",
-    "tversky": "Tversky",
-    "compound": "compound",
-}
 
 _NOT_OF_THE_CONFIGURATION: Final = ("dataset", "runtime", "evaluation", "loss", "max_epochs", "seed", "objective")
 """Parts of a config that are the loss itself, or the same for all trials of a search and for no other reason."""
@@ -27,13 +18,15 @@ _NOT_OF_THE_CONFIGURATION: Final = ("dataset", "runtime", "evaluation", "loss", 
 
 def loss_title(name: str) -> str:
     """A loss by its name alone: `cross entropy`; a class of the user's own without its module."""
-    return name.rpartition(":")[2] if is_reference(name) else _LOSSES.get(name, name)
+    return name.rpartition(":")[2] if is_reference(name) else LOSSES[name].title if name in LOSSES else name
 
 
 def architecture_title(config: Mapping[str, Any]) -> str:
     """The network's architecture: `DeepLabV3+`; another as the config names it, without a module."""
     name = str(config.get("model", {}).get("architecture", "?"))
-    return name.rpartition(":")[2] if is_reference(name) else _ARCHITECTURES.get(name, name)
+    if is_reference(name):
+        return name.rpartition(":")[2]
+    return (ARCHITECTURES[name].title if name in ARCHITECTURES else "") or name
 
 
 def loss_words(config: Mapping[str, Any]) -> str:
@@ -50,10 +43,27 @@ def loss_words(config: Mapping[str, Any]) -> str:
     if is_reference(name):
         options = [f"{option} {_plain(value)}" for option, value in loss.get("options", {}).items()]
         return _with(loss_title(name), options)
-    if name != "compound":
+    if name != COMPOUND:
         return _with(loss_title(name), _parameters(name, loss))
     terms = [_with(loss_title(term), _parameters(term, loss)) for term in (loss["pixel"], loss["region"])]
     return f"{terms[0]} + {terms[1]} ({trimmed(loss['region_weight'])} of {loss_title(loss['region'])})"
+
+
+def parameter_notes(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a reader of these configurations' losses must know of their parameters, a sentence each.
+
+    Args:
+        configs: Resolved configs of trials.
+    """
+    losses: list[str] = []
+    for config in configs:
+        loss = config.get("loss", {})
+        losses += (
+            [str(loss.get(key)) for key in ("pixel", "region")]
+            if loss_name(config) == COMPOUND
+            else [loss_name(config)]
+        )
+    return list(dict.fromkeys(LOSSES[name].note for name in losses if name in LOSSES and LOSSES[name].note))
 
 
 def configuration_words(config: Mapping[str, Any]) -> str:
@@ -80,12 +90,18 @@ def other_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[
 
 def _parameters(name: str, loss: Mapping[str, Any]) -> list[str]:
     """Those of a built-in loss or term; what leaves it the plain loss is not said."""
-    if name == "tversky":
-        values = [_number(loss.get(key)) for key in ("alpha", "beta", "gamma")]
-        return [*values[:2], values[2] + (" on the mean" if loss["gamma_on"] == "mean" else "")]
-    exponent = [f"gamma {_number(loss.get('focal_gamma'))}"] if name == "focal" else []
-    weighted = name in ("cross_entropy", "focal") and loss["class_weight_power"]
-    return exponent + ([f"class weights to the power {_number(loss['class_weight_power'])}"] if weighted else [])
+    words: list[str] = []
+    parameters = LOSSES[name].parameters if name in LOSSES else {}
+    for key, parameter in parameters.items():
+        value = loss.get(key)
+        if parameter.unsaid is not None and value == parameter.unsaid:
+            continue
+        said = parameter.words.format(value if isinstance(value, str) else _number(value))
+        if said.startswith(" ") and words:
+            words[-1] += said
+        else:
+            words.append(said)
+    return words
 
 
 def _with(title: str, parameters: list[str]) -> str:

@@ -79,10 +79,11 @@ def _strong_points(space: Space) -> list[dict[str, Value]]:
 def _require_strong_losses(space: Space) -> None:
     """Check that the space has what cannot be left to a default: the four losses, and weights of the classes."""
     names = values_of(space.domains.get("loss.name", Fixed("cross_entropy")))
-    missing = [str(loss["loss.name"]) for loss in STRONG_LOSSES if loss["loss.name"] not in names]
+    strong = [str(loss["loss.name"]) for loss in STRONG_LOSSES]
+    missing = [name for name in strong if name not in names]
     if missing:
         raise InputError(
-            "baselines: strong needs cross_entropy, compound, focal and tversky in space.loss.name",
+            f"baselines: strong needs {', '.join(strong[:-1])} and {strong[-1]} in space.loss.name",
             f"no {', '.join(missing)}",
             f"Add {' and '.join(missing)} to space.loss.name, or choose other baselines",
         )

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from pydantic import ValidationError
 from torch import nn
 
-from trainable.config.architectures import ARCHITECTURE_NAMES
+from trainable.config.architectures import ARCHITECTURES
 from trainable.config.sections import ModelConfig
+from trainable.config.user_class import load_class
 from trainable.errors import InputError
 from trainable.network import model as model_module
-from trainable.network.model import ARCHITECTURES, build_model, check_names, smallest_batch
+from trainable.network.model import build_model, check_names, smallest_batch
 
 TINY = "timm-mobilenetv3_small_100"
 CLASSES = 5
@@ -40,7 +42,8 @@ def test_every_architecture_is_in_the_suite():
 
 
 def test_a_config_knows_the_names_that_the_library_has():
-    assert set(ARCHITECTURE_NAMES) == ARCHITECTURES.keys()
+    of_library = {name: load_class(ARCHITECTURES[name].implementation) for name in smp.MODEL_ARCHITECTURES_MAPPING}
+    assert of_library == smp.MODEL_ARCHITECTURES_MAPPING
     for name in ("unet4", "Unet", ""):
         with pytest.raises(ValidationError, match="must be one of unet, unetplusplus, "):
             ModelConfig(architecture=name)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.evidence.mask_statistics import count_masks
-from analysis.report.data_plates import data_plates
+from analysis.report.figures import data_plates
 from analysis.subjects.canvas import styled
 from analysis.subjects.example_images.table import choose_examples, counted_classes, load_example
 from analysis.subjects.palette import CLASS_COLORS, SAFE_COLORS

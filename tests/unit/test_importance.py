@@ -7,8 +7,9 @@ import optuna
 import pandas as pd
 import pytest
 
+from analysis.report.figures import SETTINGS, search_plates
 from analysis.subjects.canvas import styled
-from analysis.subjects.importance.plate import importance_plate, importance_plates
+from analysis.subjects.importance.plate import importance_plate
 from analysis.subjects.importance.table import (
     IMPORTANCE_COLUMNS,
     describe_importance,
@@ -163,7 +164,7 @@ def test_those_whose_intervals_meet_are_named_without_an_order():
 
 
 def test_the_plate_shows_each_group_with_its_trials_and_epoch(searched):
-    ((title, make),) = importance_plates(searched)
+    ((title, make),) = search_plates(searched, SETTINGS)
     plate = make()
     assert plate.title == title == "Hyperparameter importance"
     assert "on dev at epoch 3 (of 6, the last that all 17 trials reached)" in plate.shows

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.report.loss_plates import loss_plates
+from analysis.report.figures import LOSSES, search_plates
 from analysis.subjects.canvas import styled
 from analysis.subjects.palette import CLASS_COLORS
 from analysis.subjects.plate import Unavailable
@@ -18,7 +18,7 @@ TVERSKY = {"name": "tversky", "alpha": 0.7, "beta": 0.3}
 
 
 def plate_of(search, title):
-    return dict(loss_plates(search))[title]()
+    return dict(search_plates(search, LOSSES))[title]()
 
 
 def drawn(plate):
@@ -71,8 +71,8 @@ def test_every_plate_of_an_ordinary_search(searched_losses, title):
 
 
 def test_keys_differ(searched_losses):
-    keys = [make().key for _, make in loss_plates(searched_losses)]
-    assert keys == ["losses_compared", "losses_by_class", "tversky_landscape"]
+    keys = [make().key for _, make in search_plates(searched_losses, LOSSES)]
+    assert keys == ["losses_compared", "losses_by_class", "tversky_landscape", "loss_curves"]
 
 
 @pytest.mark.parametrize("title", TITLES)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.report.figures import THINGS, search_plates
 from analysis.subjects.canvas import styled
-from analysis.subjects.misses.plate import confirmed_plate, missed_plate, object_plates
+from analysis.subjects.misses.plate import confirmed_plate, missed_plate
 from analysis.subjects.palette import CLASS_COLORS
 from analysis.subjects.plate import Unavailable
 from analysis.subjects.trade_off.figure import loss_markers
@@ -49,13 +50,13 @@ def with_classes(trial, names, thing=True):
 
 
 def test_the_confirmed_plate_is_there_only_where_the_search_was_confirmed(searched_losses, confirmed_losses):
-    assert [title for title, _ in object_plates(searched_losses)] == [
+    assert [title for title, _ in search_plates(searched_losses, THINGS)] == [
         "What finding more things costs",
         "Missed objects and false alarms",
     ]
-    plates = [make() for _, make in object_plates(confirmed_losses)]
+    plates = [make() for _, make in search_plates(confirmed_losses, THINGS)]
     assert [plate.key for plate in plates] == ["thing_trade_off", "missed_objects", "missed_objects_confirmed"]
-    assert [plate.title for plate in plates] == [title for title, _ in object_plates(confirmed_losses)]
+    assert [plate.title for plate in plates] == [title for title, _ in search_plates(confirmed_losses, THINGS)]
 
 
 def test_the_trade_off_says_how_many_trials_of_what_length(searched_losses):

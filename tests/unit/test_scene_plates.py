@@ -6,11 +6,12 @@ from itertools import pairwise
 import pytest
 from matplotlib.text import Text
 
+from analysis.report.figures import SCENES, search_plates
 from analysis.subjects.canvas import styled
 from analysis.subjects.palette import CLASS_COLORS
 from analysis.subjects.plate import Unavailable
 from analysis.subjects.scenes.figure import choose_rows
-from analysis.subjects.scenes.plate import scene_gains_plate, scene_plates, scene_scores_plate
+from analysis.subjects.scenes.plate import scene_gains_plate, scene_scores_plate
 from trainable.measure.image_counts import ImageCounts
 
 CLOSE = (("cross_entropy", 0.5), ("dice", 0.52))
@@ -175,7 +176,7 @@ def test_one_scene_no_trial_and_no_counts_are_unavailable(made_search, made_tria
         (made_search([]), "It takes .* that ended; "),
         (bare, "has no counts by image"),
     ):
-        for _, build in scene_plates(search):
+        for _, build in search_plates(search, SCENES):
             with pytest.raises(Unavailable, match=message):
                 build()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import PathPatch, Rectangle
 
-from analysis.report.trial_plates import trial_plates
+from analysis.report.figures import trial_plates
 from analysis.subjects.canvas import styled
 from analysis.subjects.confusion.plate import confusion_plate, matrix_difference_plate
 from analysis.subjects.curves.plate import class_iou_plate, loss_curves_plate, training_curves_plate

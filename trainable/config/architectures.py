@@ -1,32 +1,59 @@
-"""The names of the architectures, so that a config is read without the library that has them."""
+"""The architectures by name, so that a config is read without the library that has them.
 
-from typing import Annotated, Final
+A new architecture is a class, made as those of segmentation_models_pytorch are, and an entry of `ARCHITECTURES`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
 from trainable.config.user_class import is_reference
 
-ARCHITECTURE_NAMES: Final = (
-    "unet",
-    "unetplusplus",
-    "manet",
-    "linknet",
-    "fpn",
-    "pspnet",
-    "deeplabv3",
-    "deeplabv3plus",
-    "pan",
-    "upernet",
-    "segformer",
-    "dpt",
-)
-"""The architectures of segmentation_models_pytorch."""
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture.
+
+    Attributes:
+        implementation: Its class, `package.module:Class`, made with `encoder_name`, `encoder_weights`, `classes` and,
+            where it takes it, `encoder_output_stride`.
+        title: As a sentence has it; where that is its name in a config, empty.
+        options: Further keyword arguments of its class.
+    """
+
+    implementation: str
+    title: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SMP: Final = "segmentation_models_pytorch"
+
+ARCHITECTURES: Final[dict[str, Architecture]] = {
+    "unet": Architecture(f"{_SMP}:Unet", "Unet"),
+    "unetplusplus": Architecture(f"{_SMP}:UnetPlusPlus"),
+    "manet": Architecture(f"{_SMP}:MAnet"),
+    "linknet": Architecture(f"{_SMP}:Linknet"),
+    "fpn": Architecture(f"{_SMP}:FPN"),
+    "pspnet": Architecture(f"{_SMP}:PSPNet"),
+    "deeplabv3": Architecture(f"{_SMP}:DeepLabV3", "DeepLabV3"),
+    "deeplabv3plus": Architecture(f"{_SMP}:DeepLabV3Plus", "DeepLabV3+"),
+    "pan": Architecture(f"{_SMP}:PAN"),
+    "upernet": Architecture(f"{_SMP}:UPerNet"),
+    "segformer": Architecture(f"{_SMP}:Segformer"),
+    # A vision transformer else takes images of the one size that it was trained with.
+    "dpt": Architecture(f"{_SMP}:DPT", options={"dynamic_img_size": True}),
+}
+"""By the name that a config uses, in the order in which messages name them."""
+
+ARCHITECTURE_NAMES: Final = tuple(ARCHITECTURES)
 
 ARCHITECTURE_RULE: Final = f"must be one of {', '.join(ARCHITECTURE_NAMES)}, or your own as package.module:Class"
 
 
 def _check_name(name: str) -> str:
-    if name in ARCHITECTURE_NAMES or is_reference(name):
+    if name in ARCHITECTURES or is_reference(name):
         return name
     raise ValueError(ARCHITECTURE_RULE)
 

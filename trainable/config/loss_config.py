@@ -1,46 +1,55 @@
 """The `loss` section of a config: a loss by name, and the parameters that it has."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from trainable.config.loss_registry import LOSS_DEFAULTS, REQUIRED_PARAMETERS, LossName, loss_parameters, owners
+from trainable.config.loss_registry import (
+    COMPOUND,
+    LOSS_DEFAULTS,
+    PARAMETERS,
+    REQUIRED_PARAMETERS,
+    LossName,
+    loss_parameters,
+    owners,
+)
 from trainable.config.section import Section
 from trainable.config.user_class import Option
 
-PixelTerm = Literal["cross_entropy", "focal"]
-RegionTerm = Literal["dice", "iou", "tversky"]
-GammaOn = Literal["class", "mean"]
+
+class _NamedLoss(Section):
+    name: LossName = "cross_entropy"
 
 
-class LossConfig(Section):
+if TYPE_CHECKING:
+    _LossParameters = _NamedLoss
+else:
+    _LossParameters = create_model(
+        "_LossParameters",
+        __base__=_NamedLoss,
+        **{
+            name: (parameter.kind | None, Field(default=None, description=parameter.meaning))
+            for name, parameter in PARAMETERS.items()
+        },
+    )
+
+
+class LossConfig(_LossParameters):
     """The training loss; parameters that the named loss does not have are refused.
 
     Attributes:
         name: A built-in loss, or the user's own as `package.module:Class`.
-        pixel: The pixel term of a compound loss.
-        region: The region term of a compound loss.
-        region_weight: w in (1 - w) * pixel + w * region, in 0..1.
-        class_weight_power: p in class weights of (1 / frequency)^p, of the pixel losses and terms, in 0..1; 0: none.
-        alpha: Tversky's weight of false negatives, >= 0.
-        beta: Tversky's weight of false positives, >= 0.
-        gamma: Exponent of the Tversky loss, > 0.
-        gamma_on: Whether `gamma` is the exponent of each class's loss or of their mean.
-        focal_gamma: Exponent of the focal loss, >= 0.
         options: Keyword arguments of the user's own class.
+
+    Each parameter of `loss_registry.PARAMETERS` is a field between the two; None where the loss does not have it.
     """
 
-    name: LossName = "cross_entropy"
-    pixel: PixelTerm | None = None
-    region: RegionTerm | None = None
-    region_weight: Annotated[float, Field(ge=0, le=1)] | None = None
-    class_weight_power: Annotated[float, Field(ge=0, le=1)] | None = None
-    alpha: Annotated[float, Field(ge=0)] | None = None
-    beta: Annotated[float, Field(ge=0)] | None = None
-    gamma: Annotated[float, Field(gt=0)] | None = None
-    gamma_on: GammaOn | None = None
-    focal_gamma: Annotated[float, Field(ge=0)] | None = None
     options: dict[str, Option] = Field(default={})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Values of the parameters that the loss has, by name; of a class of the user's own none."""
+        return {name: getattr(self, name) for name in loss_parameters(self.model_dump()) if name in PARAMETERS}
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +70,7 @@ class LossConfig(Section):
         for key in REQUIRED_PARAMETERS:
             if key in own and key not in given:
                 raise ValueError(f"{_said(values)} needs loss.{key}; got none. Add --set loss.{key}=VALUE")
-        if "alpha" in own and not (self.alpha or 0) + (self.beta or 0) > 0:
+        if {"alpha", "beta"} <= set(own) and not values["alpha"] + values["beta"] > 0:
             raise ValueError(
                 "loss.alpha + loss.beta must be above 0; got 0. With both at 0 every prediction is perfect: raise one"
             )
@@ -69,5 +78,5 @@ class LossConfig(Section):
 
 
 def _said(loss: dict[str, Any]) -> str:
-    terms = f" of {loss['pixel']} and {loss['region']}" if loss["name"] == "compound" else ""
+    terms = f" of {loss['pixel']} and {loss['region']}" if loss["name"] == COMPOUND else ""
     return f"loss.name {loss['name']}{terms}"

@@ -1,29 +1,19 @@
 """From a loss's config to the loss."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from trainable.config.loss_config import LossConfig
-from trainable.config.user_class import is_reference
+from trainable.config.loss_registry import CLASS_WEIGHT_POWER, COMPOUND, LOSSES
+from trainable.config.user_class import is_reference, load_class
 from trainable.data.image_set import IGNORED
-from trainable.losses import (
-    CompoundLoss,
-    CrossEntropyLoss,
-    DiceLoss,
-    FocalLoss,
-    IoULoss,
-    PixelLoss,
-    RegionLoss,
-    TverskyLoss,
-)
 from trainable.losses.class_weights import class_weights
+from trainable.losses.compound import CompoundLoss
 from trainable.losses.user_loss import user_loss
-
-_T = TypeVar("_T")
 
 
 def build_loss(config: LossConfig, pixel_counts: NDArray[np.int64]) -> nn.Module:
@@ -40,40 +30,24 @@ def build_loss(config: LossConfig, pixel_counts: NDArray[np.int64]) -> nn.Module
     """
     if is_reference(config.name):
         return user_loss(config, len(pixel_counts))
-    weights = class_weights(pixel_counts, config.class_weight_power or 0.0)
-    match config.name:
-        case "compound":
-            return CompoundLoss(
-                pixel=_pixel_loss(_given(config.pixel), config, weights),
-                region=_region_loss(_given(config.region), config),
-                region_weight=_given(config.region_weight),
-            )
-        case "cross_entropy" | "focal":
-            return _pixel_loss(config.name, config, weights)
-        case _:
-            return _region_loss(config.name, config)
+    values = config.parameters
+    if config.name != COMPOUND:
+        loss: nn.Module = _built_in(config.name, values, pixel_counts)
+        return loss
+    return CompoundLoss(
+        pixel=_built_in(values["pixel"], values, pixel_counts),
+        region=_built_in(values["region"], values, pixel_counts),
+        region_weight=values["region_weight"],
+    )
 
 
-def _pixel_loss(name: str, config: LossConfig, weights: Sequence[float] | None) -> PixelLoss:
-    if name == "focal":
-        return FocalLoss(gamma=_given(config.focal_gamma), class_weights=weights, ignore_index=IGNORED)
-    return CrossEntropyLoss(class_weights=weights, ignore_index=IGNORED)
-
-
-def _region_loss(name: str, config: LossConfig) -> RegionLoss:
-    if name == "tversky":
-        return TverskyLoss(
-            alpha=_given(config.alpha),
-            beta=_given(config.beta),
-            gamma=_given(config.gamma),
-            gamma_on=config.gamma_on or "class",
-            ignore_index=IGNORED,
-        )
-    return {"dice": DiceLoss, "iou": IoULoss}[name](ignore_index=IGNORED)
-
-
-def _given(value: _T | None) -> _T:
-    """A parameter that the config's validation has made sure of."""
-    if value is None:
-        raise TypeError("LossConfig was built without validation")
-    return value
+def _built_in(name: str, values: Mapping[str, Any], pixel_counts: NDArray[np.int64]) -> Any:
+    loss = LOSSES[name]
+    arguments = {
+        parameter.argument or key: values[key]
+        for key, parameter in loss.parameters.items()
+        if key != CLASS_WEIGHT_POWER
+    }
+    if CLASS_WEIGHT_POWER in loss.parameters:
+        arguments["class_weights"] = class_weights(pixel_counts, values[CLASS_WEIGHT_POWER])
+    return load_class(loss.implementation)(**arguments, ignore_index=IGNORED)

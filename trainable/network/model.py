@@ -6,7 +6,7 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import segmentation_models_pytorch as smp
 import timm
@@ -14,14 +14,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainable.config.architectures import ARCHITECTURES
 from trainable.config.sections import ModelConfig
 from trainable.config.user_class import construct, in_one_line, is_reference, load_class
 from trainable.errors import InputError
 
 _WEIGHTS: Final = ("imagenet", "none")
-
-ARCHITECTURES: Final[dict[str, Any]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
-"""Architecture classes by the name that a config uses."""
 
 
 def build_model(config: ModelConfig, num_classes: int) -> nn.Module:
@@ -143,14 +141,11 @@ def _encoder_exists(name: str) -> bool:
 
 
 def _create(config: ModelConfig, num_classes: int) -> nn.Module:
-    architecture = ARCHITECTURES[config.architecture]
-    options: dict[str, Any] = {}
+    entry = ARCHITECTURES[config.architecture]
+    architecture, options = load_class(entry.implementation), dict(entry.options)
     # Stated for all that take it: smp's defaults differ between DeepLabV3 and V3+ and confound their comparison.
     if "encoder_output_stride" in inspect.signature(architecture).parameters:
         options["encoder_output_stride"] = config.output_stride
-    if config.architecture == "dpt":
-        # A vision transformer else takes images of the one size that it was trained with.
-        options["dynamic_img_size"] = True
     weights = "imagenet" if config.encoder_weights == "imagenet" else None
     try:
         with warnings.catch_warnings():

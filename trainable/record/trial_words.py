@@ -2,14 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from trainable.config.loss_registry import LOSS_DEFAULTS
+from trainable.config.loss_registry import COMPOUND, LOSS_DEFAULTS, LOSSES
 from trainable.config.user_class import is_reference
-
-_PIXEL_LOSSES: Final = ("cross_entropy", "focal")
-_SHORT_NAMES: Final = {"cross_entropy": "ce"}
-"""Within a compound, where both terms are to fit into one column."""
 
 
 def model_and_loss(config: Mapping[str, Any]) -> str:
@@ -39,23 +35,23 @@ def loss_text(config: Mapping[str, Any]) -> str:
     if is_reference(name):
         options = [f"{option}={_plain(value)}" for option, value in loss.get("options", {}).items()]
         return " ".join([name.rpartition(":")[2], *options])
-    if name != "compound":
+    if name != COMPOUND:
         return " ".join([name, *_parameters(name, loss)])
     pixel, region = loss["pixel"], loss["region"]
     of_pixel = " ".join(_parameters(pixel, loss))
-    first = _SHORT_NAMES.get(pixel, pixel) + (f"({of_pixel})" if of_pixel else "")
+    first = ((LOSSES[pixel].short if pixel in LOSSES else "") or pixel) + (f"({of_pixel})" if of_pixel else "")
     return " ".join([f"{first}+{region}", *_parameters(region, loss), f"w={_short(loss['region_weight'])}"])
 
 
 def _parameters(name: str, loss: Mapping[str, Any]) -> list[str]:
     """The parameters of a built-in loss or term; those at which it is the plain loss are left out."""
-    if name == "tversky":
-        mean = ["on mean"] if loss["gamma_on"] == "mean" else []
-        return [f"a={_short(loss.get('alpha'))}", f"b={_short(loss.get('beta'))}", f"g={_short(loss['gamma'])}", *mean]
-    if name in _PIXEL_LOSSES:
-        exponent = [f"g={_short(loss.get('focal_gamma'))}"] if name == "focal" else []
-        return exponent + ([f"cw={_short(loss['class_weight_power'])}"] if loss["class_weight_power"] else [])
-    return []
+    parameters = LOSSES[name].parameters if name in LOSSES else {}
+    said = {key: each for key, each in parameters.items() if each.unsaid is None or loss.get(key) != each.unsaid}
+    return [each.short.format(_text(loss.get(key))) for key, each in said.items()]
+
+
+def _text(value: float | str | None) -> str:
+    return value if isinstance(value, str) else _short(value)
 
 
 def _short(value: float | None) -> str:

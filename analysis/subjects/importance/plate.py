@@ -1,6 +1,6 @@
 """The plate of hyperparameter importance."""
 
-from collections.abc import Callable
+from typing import Final
 
 import pandas as pd
 
@@ -20,12 +20,7 @@ from analysis.subjects.plate import Plate, Unavailable
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import counted, listed, short
 
-_TITLE = "Hyperparameter importance"
-
-
-def importance_plates(search: RecordedSearch) -> list[tuple[str, Callable[[], Plate]]]:
-    """The plate by its title, made when it is called; it raises `Unavailable` where it cannot be."""
-    return [(_TITLE, lambda: importance_plate(search))]
+IMPORTANCE: Final = "Hyperparameter importance"
 
 
 def importance_plate(search: RecordedSearch) -> Plate:
@@ -46,7 +41,7 @@ def importance_plate(search: RecordedSearch) -> Plate:
     titles = {str(group): _title_of(rows) for group, rows in frame.groupby("group", sort=False)}
     return Plate(
         key="hyperparameter_importance",
-        title=_TITLE,
+        title=IMPORTANCE,
         shows=_shows(search, tried, missing),
         says=describe_importance(frame),
         alt=_alt(frame, titles),

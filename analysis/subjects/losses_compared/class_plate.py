@@ -13,10 +13,10 @@ from analysis.subjects.plate import Plate, Unavailable
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import short
 
-TITLE: Final = "Losses compared, class by class"
+LOSSES_BY_CLASS: Final = "Losses compared, class by class"
 
 
-def make(search: RecordedSearch) -> Plate:
+def losses_by_class_plate(search: RecordedSearch) -> Plate:
     """What the best of equally many full-length trials of each loss is expected to score on each class.
 
     Raises:
@@ -41,7 +41,7 @@ def make(search: RecordedSearch) -> Plate:
     titles = {kind: f"{metric_title(kind)}\nbest of {n_equal}, {search.max_epochs} epochs" for kind in CLASS_METRICS}
     return Plate(
         key="losses_by_class",
-        title=TITLE,
+        title=LOSSES_BY_CLASS,
         shows=_shows(search, trials, frame, n_equal),
         says=describe_dropped(dropped),
         alt=_alt(frame, names, n_equal),

@@ -15,7 +15,7 @@ from analysis.subjects.plate import Plate, Unavailable
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import counted, short
 
-TITLE: Final = "Losses compared"
+LOSSES_COMPARED: Final = "Losses compared"
 
 _ENDING_WORDS: Final = {
     "full": "full",
@@ -26,7 +26,7 @@ _ENDING_WORDS: Final = {
 }
 
 
-def make(search: RecordedSearch) -> Plate:
+def losses_compared_plate(search: RecordedSearch) -> Plate:
     """What the best of equally many trials of each loss is expected to score.
 
     Raises:
@@ -42,7 +42,7 @@ def make(search: RecordedSearch) -> Plate:
     labels = {loss: f"{name}\n{_endings(endings, loss)}" for loss, name in names.items()}
     return Plate(
         key="losses_compared",
-        title=TITLE,
+        title=LOSSES_COMPARED,
         shows=_shows_losses(compared, _left_out(trials)),
         says=describe_losses(compared, objective, search.relevant_gain),
         alt=_alt_losses(compared, names, labels, objective),

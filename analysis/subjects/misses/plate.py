@@ -1,6 +1,6 @@
 """Plates of objects: what finding more of them costs, and which of them each loss misses, on dev and on val."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pandas as pd
@@ -12,7 +12,7 @@ from analysis.subjects.misses.figure import draw_missed
 from analysis.subjects.misses.sentences import describe_missed
 from analysis.subjects.misses.table import CountedNetwork, average_over_seeds, same_objects, tabulate_missed
 from analysis.subjects.plate import Plate, Unavailable
-from analysis.subjects.trade_off.plate import NO_THINGS, TRADE_OFF, require_things, trade_off_plate
+from analysis.subjects.trade_off.plate import NO_THINGS, require_things
 from analysis.words.configuration_words import loss_title
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import counted, listed, short
@@ -25,18 +25,6 @@ _COUNTED: Final = (
     "an object counts as missed where less than half of its pixels are predicted as its class, and a predicted one as "
     "a false alarm where it shares no pixel with a true one of its class; objects below {} pixels do not count"
 )
-
-
-def object_plates(search: RecordedSearch) -> list[tuple[str, Callable[[], Plate]]]:
-    """The plates by title, each made when it is called; it raises `Unavailable` where it cannot be.
-
-    That of the confirmation is there only where the search was confirmed.
-    """
-    plates: list[tuple[str, Callable[[], Plate]]] = [
-        (TRADE_OFF, lambda: trade_off_plate(search)),
-        (MISSED, lambda: missed_plate(search)),
-    ]
-    return [*plates, (CONFIRMED, lambda: confirmed_plate(search))] if search.runs else plates
 
 
 def missed_plate(search: RecordedSearch) -> Plate:

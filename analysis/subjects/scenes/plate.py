@@ -1,7 +1,6 @@
 """Plates of the scenes: how the candidate and its reference do in each, and which scenes a gain comes from."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
@@ -24,16 +23,11 @@ from analysis.subjects.scenes.table import (
 )
 from analysis.words.number_words import counted, interval, sentence, short, signed
 
-SCORES_TITLE: Final = "Scores by scene"
-GAINS_TITLE: Final = "Which scenes the gain comes from"
+SCORES: Final = "Scores by scene"
+GAINS: Final = "Which scenes the gain comes from"
 
 _GREY: Final = "#5f5f5f"
 """The reference's colour where both sides have the same loss."""
-
-
-def scene_plates(search: RecordedSearch) -> list[tuple[str, Callable[[], Plate]]]:
-    """The plates of the scenes with their titles; each raises `Unavailable` where it cannot be made."""
-    return [(SCORES_TITLE, partial(scene_scores_plate, search)), (GAINS_TITLE, partial(scene_gains_plate, search))]
 
 
 def scene_scores_plate(search: RecordedSearch) -> Plate:
@@ -51,7 +45,7 @@ def scene_scores_plate(search: RecordedSearch) -> Plate:
     says = describe_scores(scores, split)
     return Plate(
         key="scene_scores",
-        title=SCORES_TITLE,
+        title=SCORES,
         shows=_shows_scores(sides, split, len(order)),
         says=f"{says} {sentence(UNCONFIRMED)}" if says and split == "dev" else says,
         alt=_alt_scores(scores, order, split, labels),
@@ -78,7 +72,7 @@ def scene_gains_plate(search: RecordedSearch) -> Plate:
     says = describe_gains(gains, _interval(pair, search.relevant_gain))
     return Plate(
         key="scene_gains",
-        title=GAINS_TITLE,
+        title=GAINS,
         shows=(
             f"Left, how much higher the mIoU of {pair.candidate.title} ({pair.candidate.trial_id}) is than that of "
             f"{pair.role} ({pair.reference_words}) in each scene of {pair.split}; right, the overall difference when "

@@ -17,10 +17,10 @@ from analysis.subjects.tversky_landscape.table import (
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import counted, short
 
-TITLE: Final = "The Tversky landscape"
+TVERSKY: Final = "The Tversky landscape"
 
 
-def make(search: RecordedSearch) -> Plate:
+def tversky_plate(search: RecordedSearch) -> Plate:
     """The objective of every Tversky, Dice and IoU trial over alpha and beta, and over gamma.
 
     Raises:
@@ -34,7 +34,7 @@ def make(search: RecordedSearch) -> Plate:
     note = "; ".join([*left_out, *_confounded(drawn)])
     return Plate(
         key="tversky_landscape",
-        title=TITLE,
+        title=TVERSKY,
         shows=_shows(title, note),
         says=describe_tversky(drawn, search.objectives[0], search.relevant_gain),
         alt=_alt(drawn, title),
