@@ -28,7 +28,9 @@ class PixelLoss(AdditiveLoss):
 
     class_weights: Tensor | None
 
-    def __init__(self, *, gamma: float, class_weights: ClassWeights | None, ignore_index: int | None) -> None:
+    def __init__(
+        self, *, gamma: float, class_weights: ClassWeights | None = None, ignore_index: int | None = None
+    ) -> None:
         super().__init__()
         require(gamma >= 0 and math.isfinite(gamma), "gamma must be finite and >= 0", gamma, "Use 0 for cross entropy")
         self.gamma = gamma
@@ -136,11 +138,6 @@ class FocalLoss(PixelLoss):
     Raises:
         ValueError: If gamma or a weight is out of its range.
     """
-
-    def __init__(
-        self, *, gamma: float, class_weights: ClassWeights | None = None, ignore_index: int | None = None
-    ) -> None:
-        super().__init__(gamma=gamma, class_weights=class_weights, ignore_index=ignore_index)
 
 
 def _as_weights(class_weights: ClassWeights) -> Tensor:

@@ -136,14 +136,3 @@ class TverskyLoss(RegionLoss):
     Raises:
         ValueError: If a value is out of its range.
     """
-
-    def __init__(
-        self,
-        *,
-        alpha: float,
-        beta: float,
-        gamma: float = 1.0,
-        gamma_on: GammaOn = "class",
-        ignore_index: int | None = None,
-    ) -> None:
-        super().__init__(alpha=alpha, beta=beta, gamma=gamma, gamma_on=gamma_on, ignore_index=ignore_index)
