@@ -91,7 +91,8 @@ def test_a_stopped_driver_says_how_to_go_on(config, tmp_path, number, code):
 @pytest.mark.filterwarnings("default")
 def test_a_second_driver_is_refused_and_the_first_goes_on(config, tmp_path):
     folder = Storage(str(tmp_path / "runs" / "small"))
-    driver = start(config, cwd=tmp_path)
+    # So many trials that it is not done before the second has started, however slow the machine is.
+    driver = start(config, "--set", "budget.trials=200", cwd=tmp_path)
     wait_for_epochs(folder, 1, driver)
     second = finish(config, "--resume", cwd=tmp_path)
     assert second.returncode == 75
