@@ -93,7 +93,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         box = (window.left, window.top, window.left + window.width, window.top + window.height)
         with Image.open(sample.image) as opened, Image.open(sample.mask) as labels:
             image, mask = opened.convert("RGB").crop(box), labels.crop(box)
-        if plan.horizontal_flip:
+        if plan.numbers["horizontal_flip"][0] < 0.5:
             image, mask = (each.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for each in (image, mask))
         pixels = F.normalize(F.to_tensor(image), MEAN, STD)
         return pixels, torch.from_numpy(np.array(mask, dtype=np.int64))

@@ -258,7 +258,7 @@ to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN
 def seed_item(image_set: ImageSet, plan: CropPlan) -> Pair:
     """The seed study's pipeline, of the crop alone."""
     image, mask = (part.crop(box(plan)) for part in open_pair(image_set, plan.index))
-    if plan.horizontal_flip:
+    if is_flipped(plan):
         image, mask = transforms.functional.hflip(image), transforms.functional.hflip(mask)
     return to_tensor(image), torch.from_numpy(np.array(mask)).long()
 
@@ -267,7 +267,7 @@ def seed_item_cropped_last(image_set: ImageSet, plan: CropPlan) -> Pair:
     """The seed study's pipeline as it was, and then the crop."""
     image, mask = open_pair(image_set, plan.index)
     left, top, right, bottom = box(plan)
-    if plan.horizontal_flip:
+    if is_flipped(plan):
         image, mask = transforms.functional.hflip(image), transforms.functional.hflip(mask)
         left, right = image.width - right, image.width - left
     labels_HW = torch.from_numpy(np.array(mask)).long()
@@ -280,12 +280,12 @@ def distorted_item(image_set: ImageSet, plan: CropPlan) -> Pair:
     window = (plan.window.top, plan.window.left, plan.window.height, plan.window.width)
     image = F.resize(F.crop(image, *window), [SIDE, SIDE], antialias=True)
     mask = F.resize(F.crop(mask, *window), [SIDE, SIDE], InterpolationMode.NEAREST_EXACT)
-    if plan.horizontal_flip:
+    if is_flipped(plan):
         image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
-    if plan.jitter is not None:
-        image = F.adjust_brightness(image, plan.jitter.brightness)
-        image = F.adjust_contrast(image, plan.jitter.contrast)
-        image = F.adjust_saturation(image, plan.jitter.saturation)
+    brightness, contrast, saturation = (1 + DEFAULT.color_jitter * (2 * n - 1) for n in plan.numbers["color_jitter"])
+    image = F.adjust_brightness(image, brightness)
+    image = F.adjust_contrast(image, contrast)
+    image = F.adjust_saturation(image, saturation)
     return F.normalize(F.to_dtype(image, torch.float32, scale=True), MEAN, STD), mask[0].long()
 
 
@@ -293,6 +293,11 @@ def open_pair(image_set: ImageSet, index: int) -> tuple[Image.Image, Image.Image
     """Image and mask by Pillow."""
     sample = image_set.samples[index]
     return Image.open(sample.image).convert("RGB"), Image.open(sample.mask)
+
+
+def is_flipped(plan: CropPlan) -> bool:
+    """Whether a plan flips left to right."""
+    return plan.numbers["horizontal_flip"][0] < 0.5
 
 
 def box(plan: CropPlan) -> tuple[int, int, int, int]:

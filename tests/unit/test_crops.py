@@ -252,26 +252,39 @@ def test_a_crop_is_what_torchvision_makes_of_its_plan(array_cache, color_jitter)
     for epoch in range(1, 9):
         for position, (image_CHW, target_HW) in enumerate(zip(*drawn.batch(epoch, 0), strict=True)):
             plans.append(drawn.plan(epoch, position))
-            wanted_CHW, wanted_HW = by_torchvision(cache, plans[-1], (64, 96))
+            wanted_CHW, wanted_HW = by_torchvision(cache, plans[-1], (64, 96), color_jitter)
             assert torch.equal(image_CHW, wanted_CHW)
             assert torch.equal(target_HW, wanted_HW)
-    flips = {(plan.horizontal_flip, plan.vertical_flip) for plan in plans}
-    assert flips == {(a, b) for a in (False, True) for b in (False, True)}
+    assert {flips_of(plan) for plan in plans} == {(a, b) for a in (False, True) for b in (False, True)}
     assert {plan.index for plan in plans} == {0, 1, 2}
 
 
-def by_torchvision(cache, plan, size):
+def flips_of(plan):
+    return tuple(plan.numbers[flip][0] < 0.5 for flip in ("horizontal_flip", "vertical_flip"))
+
+
+def by_torchvision(cache, plan, size, color_jitter):
     image, mask = (array.copy() for array in cut(cache, plan.index, plan.window))
     image_CHW = F.resize(torch.from_numpy(image).permute(2, 0, 1), list(size), antialias=True)
     mask_1HW = F.resize(torch.from_numpy(mask)[None], list(size), InterpolationMode.NEAREST_EXACT)
-    for flipped, flip in ((plan.horizontal_flip, F.horizontal_flip), (plan.vertical_flip, F.vertical_flip)):
+    for flipped, flip in zip(flips_of(plan), (F.horizontal_flip, F.vertical_flip), strict=True):
         if flipped:
             image_CHW, mask_1HW = flip(image_CHW), flip(mask_1HW)
-    if plan.jitter is not None:
-        image_CHW = F.adjust_brightness(image_CHW, plan.jitter.brightness)
-        image_CHW = F.adjust_contrast(image_CHW, plan.jitter.contrast)
-        image_CHW = F.adjust_saturation(image_CHW, plan.jitter.saturation)
+    if color_jitter > 0:
+        brightness, contrast, saturation = (1 + color_jitter * (2 * n - 1) for n in plan.numbers["color_jitter"])
+        image_CHW = F.adjust_brightness(image_CHW, brightness)
+        image_CHW = F.adjust_contrast(image_CHW, contrast)
+        image_CHW = F.adjust_saturation(image_CHW, saturation)
     return image_CHW, mask_1HW[0]
+
+
+def test_the_numbers_of_the_augmentations_follow_those_of_the_place(cache):
+    drawn = sampler(cache, seed=5, vertical_flip=True, color_jitter=0.3)
+    generator = np.random.default_rng((5, 2, 4))
+    generator.random(7)
+    across, down, *colours = generator.random(5).tolist()
+    wanted = {"horizontal_flip": (across,), "vertical_flip": (down,), "color_jitter": tuple(colours)}
+    assert drawn.plan(2, 3).numbers == wanted
 
 
 def test_cut_reaches_beyond_on_every_side(array_cache):

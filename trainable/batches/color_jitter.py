@@ -4,11 +4,14 @@ torchvision goes from 8 bits to floats and back for each of the three. Here floa
 as torchvision rounds, and channels are taken apart once.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from trainable.batches.augmentation import CropAugmentation
 
 
 class Jitter(NamedTuple):
@@ -17,6 +20,23 @@ class Jitter(NamedTuple):
     brightness: float
     contrast: float
     saturation: float
+
+
+class ColorJitter(CropAugmentation):
+    """Scales brightness, contrast and saturation of every crop.
+
+    Args:
+        value: Each factor is uniform in 1 +- this.
+    """
+
+    draws: ClassVar[int] = len(Jitter._fields)
+
+    def __init__(self, value: float) -> None:
+        self._strength = value
+
+    def __call__(self, image_CHW: Tensor, mask_HW: Tensor, numbers: Sequence[float]) -> None:
+        """Distort the image in place; the labels stay."""
+        jitter_colors(image_CHW, Jitter(*(1 + self._strength * (2 * number - 1) for number in numbers)))
 
 
 def jitter_colors(image_CHW: Tensor, jitter: Jitter) -> None:

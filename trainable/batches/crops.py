@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from trainable.batches.augmentation import Augmentations, Numbers
 from trainable.batches.batch_feed import Each
-from trainable.batches.color_jitter import Jitter, jitter_colors
 from trainable.batches.copy_paste import ObjectPaster
 from trainable.config.sections import DataConfig
 from trainable.data.image_cache import ImageCache
@@ -38,16 +38,12 @@ class CropPlan:
     Attributes:
         index: The image.
         window: The part of it.
-        horizontal_flip: Whether it is flipped left to right.
-        vertical_flip: Whether it is flipped top to bottom.
-        jitter: How its colours are distorted, or None.
+        numbers: What decides each augmentation that is on, uniform in 0..1, by the config's field.
     """
 
     index: int
     window: Window
-    horizontal_flip: bool
-    vertical_flip: bool
-    jitter: Jitter | None
+    numbers: Numbers
 
 
 class CropSampler:
@@ -73,6 +69,7 @@ class CropSampler:
         self._holders = [self._indices[present[:, label]] for label in np.flatnonzero(present.any(axis=0))]
         self._labels = np.flatnonzero(present.any(axis=0))
         self._paster = ObjectPaster(cache, self._indices.tolist(), config, seed) if config.copy_paste > 0 else None
+        self._augmentations = Augmentations(config)
         self._log_scales = np.log((config.scale_min, config.scale_max))
         self._last_order = (0, self._indices)
 
@@ -108,20 +105,14 @@ class CropSampler:
         generator = np.random.default_rng((self._seed, epoch, position + 1))
         # All decisions are drawn before any is used: trials that differ in one still share the others.
         class_first, which_class, which_image, which_pixel, zoom, down, across = generator.random(7)
-        across_flip, down_flip = generator.random(2) < 0.5
-        factors = 1 + self._config.color_jitter * generator.uniform(-1, 1, 3)
+        numbers = self._augmentations.draw(generator)
         order = self._order(epoch)
         index, anchor = int(order[position % len(order)]), None
         if class_first < self._config.rare_class_first:
             index, anchor = self._class_first(which_class, which_image, which_pixel)
         low, high = self._log_scales
-        return CropPlan(
-            index,
-            self._window(index, float(np.exp(low + zoom * (high - low))), (down, across), anchor),
-            horizontal_flip=bool(self._config.horizontal_flip and across_flip),
-            vertical_flip=bool(self._config.vertical_flip and down_flip),
-            jitter=Jitter(*factors.tolist()) if self._config.color_jitter > 0 else None,
-        )
+        scale = float(np.exp(low + zoom * (high - low)))
+        return CropPlan(index, self._window(index, scale, (down, across), anchor), numbers)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if self._last_order[0] != epoch:
@@ -138,12 +129,7 @@ class CropSampler:
             image, mask = image.copy(), mask.copy()  # the maps are read-only
             self._paster.paste(image, mask, epoch, position)
         _fit(image, mask, image_CHW, mask_HW)
-        sides = [side for side, flipped in ((-1, plan.horizontal_flip), (-2, plan.vertical_flip)) if flipped]
-        if sides:
-            image_CHW.copy_(image_CHW.flip(sides))
-            mask_HW.copy_(mask_HW.flip(sides))
-        if plan.jitter is not None:
-            jitter_colors(image_CHW, plan.jitter)
+        self._augmentations.apply(image_CHW, mask_HW, plan.numbers)
 
     def _class_first(self, which_class: float, which_image: float, which_pixel: float) -> tuple[int, tuple[int, int]]:
         """A class, then an image that has it, then one of its pixels, each uniformly."""

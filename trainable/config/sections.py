@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from trainable.config.architectures import ArchitectureName
+from trainable.config.augmentation import Augmentation
 from trainable.config.section import Section
 from trainable.config.user_class import Option, is_reference
 
@@ -93,9 +94,10 @@ class DataConfig(Section):
     copy_paste: Annotated[float, Field(ge=0, le=1)] = 0.0
     scale_min: Annotated[float, Field(gt=0, le=4)] = 0.75
     scale_max: Annotated[float, Field(gt=0, le=4)] = 1.5
-    horizontal_flip: bool = True
-    vertical_flip: bool = False
-    color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.2
+    # Augmentations draw and act in this order: a new one goes last, and so changes the draws of no other.
+    horizontal_flip: Annotated[bool, Augmentation("trainable.batches.flips:HorizontalFlip")] = True
+    vertical_flip: Annotated[bool, Augmentation("trainable.batches.flips:VerticalFlip")] = False
+    color_jitter: Annotated[float, Field(ge=0, le=1), Augmentation("trainable.batches.color_jitter:ColorJitter")] = 0.2
 
     @model_validator(mode="after")
     def _scales_in_order(self) -> Self:
