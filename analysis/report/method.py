@@ -12,6 +12,7 @@ from analysis.recorded.recorded_search import RecordedSearch
 from analysis.words.configuration_words import architecture_title, loss_title
 from analysis.words.gain_words import metric_title
 from analysis.words.number_words import counted, listed, sentence, trimmed
+from trainable.data.layout_registry import LAYOUTS
 from trainable.measure.image_counts import ImageCounts
 
 _STATES: Final = {
@@ -174,11 +175,11 @@ def _size(counts: ImageCounts) -> str:
 
 
 def _set_name(search: RecordedSearch) -> str:
-    layout = search.dataset.layout if search.dataset else ""
-    if search.dataset and search.dataset.description:
-        description = search.dataset.description
+    if search.dataset is None:
+        return "The image set"
+    if description := search.dataset.description:
         return f"The image set {description.stem if isinstance(description, Path) else description.name}"
-    return {"aeroscapes": "AeroScapes", "synthetic": "The synthetic image set"}.get(layout, "The image set")
+    return LAYOUTS[search.dataset.layout].title
 
 
 def _selection(search: RecordedSearch) -> str:

@@ -165,7 +165,7 @@ def _when(started_ms: int) -> str:
 def _cautions(search: RecordedSearch) -> list[str]:
     """What the reader must know of the whole."""
     cautions = []
-    if search.dataset is not None and search.dataset.layout == "synthetic":
+    if search.dataset is not None and search.dataset.is_made:
         cautions.append(
             "The images are made, not photographed: this shows how the system works, and is no evidence about losses."
         )

@@ -14,7 +14,7 @@ from search.space.baselines import baseline_points
 from search.space.space import Fixed
 from trainable.config.config_problem import raise_all, show
 from trainable.data.dataset_problem import ProblemError
-from trainable.data.layouts.dataset_yaml import scan_description
+from trainable.data.dataset_yaml import scan_description
 from trainable.errors import InputError
 
 SEARCH_FILE: Final = "search.yaml"

@@ -117,6 +117,6 @@ def _checked_data(
     data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     check_data(config, data)
     check_search(config, data.num_classes)
-    for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.layout == "synthetic" else [])):
+    for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.is_made else [])):
         say(f"note: {note}")
     return DataIdentity.of(data)

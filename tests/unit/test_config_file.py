@@ -22,8 +22,8 @@ from search.config.train_config import TrainConfig
 from search.space.space import Choice, Fixed, Range
 from trainable.config.loss_registry import LOSS_DEFAULTS
 from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.data.dataset_yaml import Description
 from trainable.data.files.cache_dir import default_cache_dir
-from trainable.data.layouts.dataset_yaml import Description
 from trainable.errors import InputError
 
 DESIGN = """

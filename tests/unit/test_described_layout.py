@@ -5,9 +5,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from trainable.data.dataset_yaml import Description, load_description, scan_description
 from trainable.data.files.masks import decode_pair
 from trainable.data.image_set import IGNORED
-from trainable.data.layouts.dataset_yaml import Description, load_description, scan_description
 from trainable.data.layouts.described_layout import read_described, scan_described
 from trainable.errors import InputError
 

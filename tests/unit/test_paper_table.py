@@ -188,6 +188,12 @@ def test_the_method_names_a_described_set_by_its_file_or_by_what_stood_in_the_co
         assert f"The image set {name} has " in method_paragraph(replace(searched_losses, dataset=dataset))
 
 
+def test_the_method_names_a_set_without_a_name_by_its_layout(searched_losses):
+    published = DatasetConfig(layout="aeroscapes", root="/sets/aeroscapes")
+    assert "AeroScapes has " in method_paragraph(replace(searched_losses, dataset=published))
+    assert "The image set has " in method_paragraph(replace(searched_losses, dataset=None))
+
+
 def test_the_method_in_the_singular(made_search, made_trial, made_run):
     trial = made_trial(0, {"name": "dice"}, epochs=1, max_epochs=1, baseline=True)
     search = made_search([trial], [made_run(trial, 1, recall=0.5)], max_epochs=1, objectives=("miou", "iou/person"))

@@ -3,9 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from trainable.data import read_image_set as image_sets
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.read_image_set import read_image_set
+from trainable.data.synthetic import made_once
 from trainable.errors import InputError
 
 SMALL = DatasetConfig(layout="synthetic", images=40, size="64x80", seed=1)
@@ -13,8 +13,8 @@ SMALL = DatasetConfig(layout="synthetic", images=40, size="64x80", seed=1)
 
 def test_a_synthetic_set_is_made_once(tmp_path, monkeypatch):
     calls = []
-    make = image_sets.synthesize
-    monkeypatch.setattr(image_sets, "synthesize", lambda *args, **more: (calls.append(args), make(*args, **more)))
+    make = made_once.synthesize
+    monkeypatch.setattr(made_once, "synthesize", lambda *args, **more: (calls.append(args), make(*args, **more)))
     with ThreadPoolExecutor(4) as pool:
         sets = list(pool.map(lambda _: read_image_set(SMALL, tmp_path / "cache"), range(4)))
     assert len(calls) == 1
@@ -41,7 +41,7 @@ def test_a_set_that_was_not_finished_is_not_kept(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(image_sets, "synthesize", fail)
+        patch.setattr(made_once, "synthesize", fail)
         with pytest.raises(OSError, match="disk full"):
             read_image_set(SMALL, tmp_path)
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []

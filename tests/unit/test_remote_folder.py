@@ -12,10 +12,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from trainable.data.dataset_config import DatasetConfig
+from trainable.data.dataset_yaml import Description
 from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.remote_folder import local_folder
 from trainable.data.layouts.aeroscapes import AEROSCAPES_FILES
-from trainable.data.layouts.dataset_yaml import Description
 from trainable.data.layouts.described_layout import files_of
 from trainable.data.read_image_set import read_image_set, scan_image_set
 from trainable.errors import InputError, SearchFaultError

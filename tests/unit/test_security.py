@@ -35,8 +35,8 @@ from search.record.search_folder import read_meta, write_search
 from trainable.config.sections import ModelConfig
 from trainable.data.data_identity import DataIdentity
 from trainable.data.dataset_config import DatasetConfig
+from trainable.data.dataset_yaml import scan_description
 from trainable.data.image_cache import ImageCache, open_cache
-from trainable.data.layouts.dataset_yaml import scan_description
 from trainable.data.read_image_set import read_image_set
 from trainable.errors import InputError
 from trainable.network.model import build_model

@@ -2,15 +2,19 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
+from trainable.data.dataset_yaml import Description, DescriptionOrFile
 from trainable.data.files.folder_url import FolderUrl, absolute, is_url, without_secret
-from trainable.data.layouts.dataset_yaml import Description, DescriptionOrFile
+from trainable.data.layout_registry import LAYOUTS
 from trainable.errors import InputError
 
-SYNTHETIC_DEFAULTS: dict[str, Any] = {"images": 120, "size": "96x160", "seed": 0, "imbalance": 1.0}
+_OF_EVERY_LAYOUT: Final = ("layout", "dev_share", "dev_seed")
+"""The other keys exist only under the layouts that name them in the registry."""
+
 FEWEST_FRAMES = 2  # in a synthetic scene: things move in it
 SMALLEST_SIDE = 64  # below that an AeroScapes-like person or drone is less than one pixel
 LARGEST_SIDE = 2048
@@ -34,11 +38,24 @@ def parse_size(size: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def not_given(key: str) -> InputError:
+    """The error of a reader that lacks a key of its layout.
+
+    The config's own rules require it; `model_copy` and `model_construct` do not check them.
+    """
+    return InputError(f"dataset.{key} must be given", "none", f"Set dataset.{key}")
+
+
+def _is_layout(name: object) -> bool:
+    return isinstance(name, str) and name in LAYOUTS
+
+
 class DatasetConfig(BaseModel):
     """The `dataset` section of a config.
 
     Attributes:
-        layout: `aeroscapes` as published, `described` by a data-set YAML, or `synthetic`, made on first use.
+        layout: How the set lies on disk, one of `LAYOUTS`: `aeroscapes` as published, `described` by a data-set YAML,
+            or `synthetic`, made on first use.
         root: The folder of an `aeroscapes` set, a path or a URL; for `described`, overrides the description's own root.
         description: The data-set YAML of a `described` set, or what such a file says.
         dev_share: Share of the train images held out for tuning, in whole scenes, where the set gives no dev split.
@@ -53,7 +70,7 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layout: Literal["aeroscapes", "described", "synthetic"]
+    layout: str
     root: FolderUrl | None = None
     description: DescriptionOrFile | None = None
     dev_share: float = Field(default=0.15, gt=0, lt=1)
@@ -66,11 +83,22 @@ class DatasetConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_synthetic(cls, given: Any) -> Any:
-        """Resolve the defaults that only a synthetic set has, so that no other set's record shows them."""
-        if not isinstance(given, dict) or given.get("layout") != "synthetic":
+    def _fill_defaults(cls, given: Any) -> Any:
+        """Resolve the defaults that only this layout has, so that no other set's record shows them."""
+        if not isinstance(given, dict) or not _is_layout(given.get("layout")):
             return given
-        return given | {key: value for key, value in SYNTHETIC_DEFAULTS.items() if given.get(key) is None}
+        defaults = LAYOUTS[given["layout"]].takes
+        missing = {key: value for key, value in defaults.items() if value is not None and given.get(key) is None}
+        return given | missing
+
+    @field_validator("layout", mode="before")
+    @classmethod
+    def _known_layout(cls, layout: Any) -> Any:
+        """Refuse an unknown layout as pydantic refuses what is none of several literals."""
+        if not _is_layout(layout):
+            *first, last = map(repr, LAYOUTS)
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+        return layout
 
     @field_validator("root")
     @classmethod
@@ -87,16 +115,14 @@ class DatasetConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_layout(self) -> Self:
-        if self.layout == "aeroscapes":
-            self._require("root", "Give the folder that has JPEGImages, SegmentationClass and ImageSets")
-            self._refuse("description", "images", "size", "seed", "scenes", "imbalance")
-        elif self.layout == "described":
-            self._require("description", "Give the path of the data-set YAML, or what it would say")
-            self._refuse("images", "size", "seed", "scenes", "imbalance")
-            self._check_own_root()
-        else:
-            self._refuse("root", "description")
-            self._check_scenes()
+        layout = LAYOUTS[self.layout]
+        for key, remedy in layout.requires.items():
+            self._require(key, remedy)
+        for key in type(self).model_fields:
+            if key not in _OF_EVERY_LAYOUT and not layout.has(key):
+                self._refuse(key)
+        self._check_own_root()
+        self._check_scenes()
         return self
 
     def _check_own_root(self) -> None:
@@ -121,14 +147,18 @@ class DatasetConfig(BaseModel):
         if getattr(self, key) is None:
             raise InputError(f"dataset.layout {self.layout} needs dataset.{key}", "none", remedy)
 
-    def _refuse(self, *keys: str) -> None:
-        for key in keys:
-            if getattr(self, key) is not None:
-                raise InputError(
-                    f"dataset.layout {self.layout} takes no dataset.{key}",
-                    getattr(self, key),
-                    f"Remove dataset.{key} or change dataset.layout",
-                )
+    def _refuse(self, key: str) -> None:
+        if getattr(self, key) is not None:
+            raise InputError(
+                f"dataset.layout {self.layout} takes no dataset.{key}",
+                getattr(self, key),
+                f"Remove dataset.{key} or change dataset.layout",
+            )
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the images are made, not photographed: no evidence about losses."""
+        return LAYOUTS[self.layout].is_made
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -139,8 +169,8 @@ class DatasetConfig(BaseModel):
         return parse_size(self.size)
 
     def at(self, root: Path | str) -> Self:
-        """Return a copy whose images lie in another folder, a path or a URL; a synthetic set lies nowhere."""
-        if self.layout == "synthetic":
+        """Return a copy whose images lie in another folder, a path or a URL; a made set lies nowhere."""
+        if not LAYOUTS[self.layout].has("root"):
             return self
         return self.model_copy(update={"root": absolute(root if is_url(root) else Path(root))})
 

@@ -1,11 +1,14 @@
 """AeroScapes as it is published, and any set in the same layout."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from trainable.data.dataset_config import DatasetConfig, not_given
 from trainable.data.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
 from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.path_pattern import PathPattern
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding, Sample, Split
+from trainable.data.layouts.scan_root import scan_root
 
 AEROSCAPES_CLASSES: tuple[LabelClass, ...] = (
     LabelClass("background", (0, 0, 0), thing=False),
@@ -30,6 +33,27 @@ AEROSCAPES_FILES = FileSelection(
     tuple(f"ImageSets/{name}" for name in LISTS.values()),
 )
 """The files that a set in this layout is read from."""
+
+
+def read(
+    config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None
+) -> tuple[ImageSet | None, list[Problem]]:
+    """Read the set of a config.
+
+    Args:
+        config: The `dataset` section.
+        cache_dir: Where copies are kept.
+        say: Prints a line for the user when something is copied.
+
+    Returns:
+        The set, and what is wrong with it.
+
+    Raises:
+        InputError: The set lies elsewhere and cannot be copied.
+    """
+    if config.root is None:
+        raise not_given("root")
+    return scan_root(config.root, AEROSCAPES_FILES, cache_dir, say, scan_aeroscapes)
 
 
 def read_aeroscapes(root: Path) -> ImageSet:

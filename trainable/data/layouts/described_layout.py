@@ -1,19 +1,57 @@
 """Any image set whose files a data-set YAML describes."""
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from trainable.data.dataset_config import DatasetConfig, not_given
 from trainable.data.dataset_problem import Problem, name_some, os_fault, path_fault, refuse_any
+from trainable.data.dataset_yaml import (
+    Description,
+    ListSplit,
+    SceneSplit,
+    ShareSplit,
+    load_description,
+    scan_description,
+)
 from trainable.data.files.file_selection import FileSelection
 from trainable.data.files.path_pattern import PathPattern
 from trainable.data.image_set import ImageSet, Sample, Split
 from trainable.data.layouts.aeroscapes import read_ids, repeated_ids, shared_scenes
-from trainable.data.layouts.dataset_yaml import Description, ListSplit, SceneSplit, ShareSplit, load_description
+from trainable.data.layouts.scan_root import scan_root
 from trainable.data.scene_split import draw_scenes
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "val")
+
+
+def read(
+    config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None
+) -> tuple[ImageSet | None, list[Problem]]:
+    """Read the set of a config.
+
+    Args:
+        config: The `dataset` section.
+        cache_dir: Where copies are kept.
+        say: Prints a line for the user when something is copied.
+
+    Returns:
+        The set, None where its description is wrong, and the problems.
+
+    Raises:
+        InputError: The set lies elsewhere and cannot be copied.
+    """
+    given = config.description
+    if given is None:
+        raise not_given("description")
+    description, problems = (given, []) if isinstance(given, Description) else scan_description(given)
+    if description is None:
+        return None, problems
+    source = given if isinstance(given, Path) else None
+    root = config.root or description.root
+    scan = functools.partial(scan_described, description, source=source)
+    return scan_root(root, files_of(description), cache_dir, say, scan)
 
 
 def read_described(path: Path, root: Path | None = None) -> ImageSet:
