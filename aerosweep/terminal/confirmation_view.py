@@ -5,7 +5,6 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import astuple, fields
-from typing import Final
 
 from rich.table import Table
 from rich.text import Text
@@ -23,19 +22,13 @@ from analysis.evidence.scene_bootstrap import MeanInterval
 from analysis.words.number_words import short, signed
 from search.decide.confirm_plan import FOLDER, Candidate
 from search.project.csv_table import csv_bytes
+from trainable.config.metric_registry import METRICS
 from trainable.errors import InputError
 from trainable.measure.val_counts import ValCounts
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.storage import Storage
 from trainable.record.trial_record import VAL_COUNTS_FILE, TrialRecord
 from trainable.record.trial_words import loss_name, model_and_loss
-
-_TITLES: Final = {
-    "miou": "mIoU",
-    "thing_miou": "things",
-    "thing_miss_rate": "missed",
-    "thing_false_alarms_per_image": "alarms",
-}
 
 
 def confirmed_trials(
@@ -98,7 +91,7 @@ def confirmed_table(confirmation: Confirmation, objectives: Sequence[str]) -> Ta
     table.add_column("model and loss", min_width=14, overflow="fold")
     table.add_column("n", justify="right", no_wrap=True)
     for name in shown:
-        table.add_column(_TITLES.get(name, name.replace("/", "/ ")), justify="right", overflow="fold", min_width=5)
+        table.add_column(_title(name, name.replace("/", "/ ")), justify="right", overflow="fold", min_width=5)
         if name == shown[0]:
             table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("adj.", justify="right", no_wrap=True)
@@ -106,6 +99,11 @@ def confirmed_table(confirmation: Confirmation, objectives: Sequence[str]) -> Ta
     for place, row in enumerate(confirmation.rows):
         table.add_row(*_cells(row, confirmation, shown), style="bold" if place == 0 else "")
     return table
+
+
+def _title(metric: str, otherwise: str) -> str:
+    entry = METRICS.get(metric)
+    return entry.narrow_column if entry and entry.narrow_column else otherwise
 
 
 def _cells(row: ConfirmedRow, confirmation: Confirmation, shown: Sequence[str]) -> list[Text]:
@@ -167,7 +165,7 @@ def claims_table(confirmation: Confirmation, objectives: Sequence[str]) -> Table
     numbers = {why: number for number, why in enumerate(dict.fromkeys(claim.why for claim in claims), start=1)}
     for claim in claims:
         interval = "none" if math.isnan(claim.low) else f"{_signed(claim.low)} to {_signed(claim.high)}"
-        cells = [claim.candidate, _TITLES.get(claim.metric, claim.metric), _signed(claim.difference), interval]
+        cells = [claim.candidate, _title(claim.metric, claim.metric), _signed(claim.difference), interval]
         table.add_row(*(Text(cell) for cell in [*cells, f"{claim.verdict.value} ({numbers[claim.why]})"]))
     return table
 

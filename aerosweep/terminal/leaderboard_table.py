@@ -10,16 +10,8 @@ from rich.text import Text
 
 from aerosweep.terminal.text_table import text_table
 from search.project.leaderboard import LeaderboardRow, are_several
-from trainable.record.metric_names import (
-    MIOU,
-    PIXEL_ACCURACY,
-    THING_FALSE_ALARMS,
-    THING_MIOU,
-    THING_MISS_RATE,
-    THING_PRECISION,
-    THING_RECALL,
-    WORST_CLASS_IOU,
-)
+from trainable.config.metric_registry import METRICS
+from trainable.record.metric_names import MIOU
 
 
 def leaderboard_table(rows: Sequence[LeaderboardRow], limit: int) -> Table:
@@ -115,23 +107,6 @@ _LAST_COLUMNS: Final = (
     ),
     _Column("state", lambda row: "done" if row.state == "completed" else row.state, no_wrap=False),
 )
-_TITLES: Final = {
-    MIOU: "mIoU",
-    THING_MIOU: "things",
-    WORST_CLASS_IOU: "worst",
-    PIXEL_ACCURACY: "pixels right",
-    THING_RECALL: "things recall",
-    THING_PRECISION: "things prec.",
-    THING_MISS_RATE: "missed",
-    THING_FALSE_ALARMS: "false alarms",
-}
-_KINDS: Final = {
-    "iou": "IoU",
-    "recall": "recall",
-    "precision": "prec.",
-    "miss_rate": "missed",
-    "false_alarms_per_image": "false alarms",
-}
 _WITH_MIOU: Final = 2
 
 
@@ -144,8 +119,9 @@ def _objective_columns(rows: Sequence[LeaderboardRow]) -> list[_Column]:
 
 def _objective_column(name: str) -> _Column:
     kind, _, class_name = name.partition("/")
-    title = f"{class_name.replace('_', ' ')} {_KINDS[kind]}" if class_name else _TITLES[name]
-    places = 2 if "false_alarms" in kind else 3
+    entry = METRICS[kind]
+    title = f"{class_name.replace('_', ' ')} {entry.column}" if class_name else entry.column
+    places = 3 if entry.is_share else 2
     return _Column(
         title,
         lambda row: _decimal(row.objectives[name], places),

@@ -30,7 +30,8 @@ from analysis.evidence.scene_bootstrap import (
     scenes_that_count,
     why_no_interval,
 )
-from analysis.evidence.scene_scores import Floats, Metric, SceneCounts, shared_scenes
+from analysis.evidence.scene_scores import Metric, SceneCounts, shared_scenes
+from trainable.measure.class_sums import Floats
 
 MIN_SEEDS: Final = 2
 """Seeds that each side needs, for the spread over seeds to be known."""

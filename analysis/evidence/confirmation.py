@@ -16,7 +16,7 @@ SUMMARY_METRICS: Final = ("miou", "thing_miou", "thing_miss_rate", "thing_false_
 """What is shown of every configuration, beside the objectives."""
 
 OBJECT_KINDS: Final = ("miss_rate", "false_alarms_per_image")
-"""Kinds of metric that are made of objects, which logit adjustment is not measured by."""
+"""What is said of the objects of each thing class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ def _row(trial: ConfirmedTrial, metrics: Sequence[Metric]) -> ConfirmedRow:
 
 
 def _is_of_pixels(metric: Metric) -> bool:
-    return metric.kind not in OBJECT_KINDS
+    return not metric.entry.of_objects
 
 
 def _order(value: float, minimised: bool) -> tuple[bool, float]:

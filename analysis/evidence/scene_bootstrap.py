@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from scipy import special
 
-from analysis.evidence.scene_scores import Floats, Metric, SceneCounts, SceneTotals, scene_totals, shared_scenes
+from analysis.evidence.scene_scores import Metric, SceneCounts, scene_totals, shared_scenes
 from trainable.data.checks.split_contents import MIN_SCENES
+from trainable.measure.class_sums import ClassSums, Floats
 
 DRAWS: Final = 2000
 
@@ -43,7 +44,7 @@ def leave_one_out_scores(networks: Sequence[SceneCounts], metric: Metric) -> Flo
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _drawn(network: SceneCounts, draws: int, seed: int) -> SceneTotals:
+def _drawn(network: SceneCounts, draws: int, seed: int) -> ClassSums:
     """The sums of drawn scenes, remembered: a comparison asks for them by dozens of metrics."""
     scenes = len(network.names)
     generator = np.random.default_rng(seed)
@@ -51,7 +52,7 @@ def _drawn(network: SceneCounts, draws: int, seed: int) -> SceneTotals:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _without_one(network: SceneCounts) -> SceneTotals:
+def _without_one(network: SceneCounts) -> ClassSums:
     return scene_totals(network, 1 - np.eye(len(network.names)))
 
 

@@ -1,23 +1,25 @@
 """What one network counted, scene by scene, and the metrics of any weighted sum of scenes.
 
-The definitions are those of `trainable.measure.confusion` and of the recorded metrics, so that a metric at weight 1 for
-every scene is the recorded one. A class that the truth does not have, in the scenes that have weight, is left out of
-means.
+The definitions are those of the recorded metrics (`trainable.measure.metric_functions`), so that a metric at weight 1
+for every scene is the recorded one. A class that the truth does not have, in the scenes that have weight, is left out
+of means.
 
 Shapes: N images, S scenes, C classes, D draws of scene weights; 3 counts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES, is_minimised
+from trainable.config.metric_registry import METRICS, MetricEntry
+from trainable.config.objectives import class_objectives, plain_objectives
+from trainable.measure.class_sums import ClassSums, Counts, Floats, compute
+from trainable.measure.metric_functions import iou
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 STUFF_MIOU: Final = "stuff_miou"
 """Mean IoU over the classes that are no things; nothing to search for, but what a gain in things may cost."""
@@ -138,21 +140,8 @@ def _check_same_truth(one: SceneCounts, other: SceneCounts) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class SceneTotals:
-    """Weighted sums over scenes, (D, C) each; images: (D,). Every metric of the same draws is made of the same sums."""
-
-    tp: Floats
-    fn: Floats
-    fp: Floats
-    objects: Floats
-    missed: Floats
-    alarms: Floats
-    images: Floats
-
-
-def scene_totals(scenes: SceneCounts, weights_DS: Floats) -> SceneTotals:
-    """Sum the scenes, each as often as it counts.
+def scene_totals(scenes: SceneCounts, weights_DS: Floats) -> ClassSums:
+    """Sum the scenes, each as often as it counts; every metric of the same draws is made of the same sums.
 
     Args:
         scenes: What a network counted.
@@ -161,48 +150,7 @@ def scene_totals(scenes: SceneCounts, weights_DS: Floats) -> SceneTotals:
     classes = scenes.counts.shape[1]
     both = np.stack([scenes.counts, scenes.objects], axis=1).astype(np.float64)
     sums = (weights_DS @ both.reshape(len(both), -1)).reshape(-1, 2, classes, 3)
-    tp, fn, fp = sums[:, 0, :, 0], sums[:, 0, :, 1], sums[:, 0, :, 2]
-    objects, missed, alarms = sums[:, 1, :, 0], sums[:, 1, :, 1], sums[:, 1, :, 2]
-    return SceneTotals(tp, fn, fp, objects, missed, alarms, weights_DS @ scenes.images)
-
-
-def _ratio(numerator: Floats, denominator: Floats, where: NDArray[np.bool] | None = None) -> Floats:
-    """Divide; NaN where the denominator is 0, or `where` is false."""
-    defined = denominator > 0 if where is None else where & (denominator > 0)
-    ratio: Floats = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=ratio, where=defined)
-    return ratio
-
-
-_OF_CLASSES: Final[Mapping[str, Callable[[SceneTotals], Floats]]] = {
-    "iou": lambda sums: _ratio(sums.tp, sums.tp + sums.fn + sums.fp, sums.tp + sums.fn > 0),
-    "recall": lambda sums: _ratio(sums.tp, sums.tp + sums.fn),
-    "precision": lambda sums: _ratio(sums.tp, sums.tp + sums.fp, sums.tp + sums.fn > 0),
-    # In the mean over things one that is never predicted is 0: predicting the easy ones alone must not look precise.
-    "thing_precision": lambda sums: _ratio(
-        sums.tp, np.where(sums.tp + sums.fp > 0, sums.tp + sums.fp, 1.0), sums.tp + sums.fn > 0
-    ),
-    "miss_rate": lambda sums: _ratio(sums.missed, sums.objects),
-    "false_alarms_per_image": lambda sums: _ratio(
-        sums.alarms, np.broadcast_to(sums.images[:, None], sums.alarms.shape)
-    ),
-}
-"""(D, C) from sums; NaN where a class has no such value."""
-
-
-def _mean(values_DC: Floats) -> Floats:
-    """The mean of each row's numbers; NaN where it has none."""
-    defined = ~np.isnan(values_DC)
-    return _ratio(np.where(defined, values_DC, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
-
-
-def _least(values_DC: Floats) -> Floats:
-    least = np.where(np.isnan(values_DC), np.inf, values_DC).min(axis=1, initial=np.inf)
-    return np.where(np.isinf(least), np.nan, least)
-
-
-def _sum(values_DC: Floats) -> Floats:
-    return values_DC.sum(axis=1) if values_DC.shape[1] else np.full(len(values_DC), np.nan)
+    return ClassSums(sums[:, 0], sums[:, 1], weights_DS @ scenes.images)
 
 
 @dataclass(frozen=True)
@@ -211,20 +159,18 @@ class Metric:
 
     Attributes:
         name: As it is recorded: `miou`, `recall/person`.
-        kind: What it is made of: one of `CLASS_OBJECTIVES`, or `pixel_accuracy`.
+        entry: What the registry knows of it.
         labels: The classes that it is made of; None: all.
-        reduce: Makes one number of those classes' values: (D, classes) to (D,).
     """
 
     name: str
-    kind: str
+    entry: MetricEntry
     labels: tuple[int, ...] | None
-    reduce: Callable[[Floats], Floats]
 
     @property
     def minimised(self) -> bool:
         """Whether lower is better."""
-        return is_minimised(self.name)
+        return self.entry.lower_is_better
 
     def __call__(self, scenes: SceneCounts, weights_DS: Floats) -> Floats:
         """Compute the metric of each draw.
@@ -238,11 +184,11 @@ class Metric:
         """
         return self.of_totals(scene_totals(scenes, weights_DS))
 
-    def of_totals(self, sums: SceneTotals) -> Floats:
+    def of_totals(self, sums: ClassSums) -> Floats:
         """Compute the metric of sums over scenes, (D,); see `__call__`."""
-        if self.kind == "pixel_accuracy":
-            return _ratio(sums.tp.sum(axis=1), (sums.tp + sums.fn).sum(axis=1))
-        return self.reduce(self._pick(_OF_CLASSES[self.kind](sums)))
+        if self.entry.over == "class":
+            return self._pick(compute(self.entry, sums))[:, 0]
+        return compute(self.entry, self._only(sums))
 
     def on_all(self, scenes: SceneCounts) -> float:
         """Compute the metric of all scenes, each once."""
@@ -251,9 +197,8 @@ class Metric:
     def scene_shares(self, scenes: SceneCounts) -> Floats:
         """How much of what the metric measures lies in each scene.
 
-        The scene's share of a class's true pixels (objects for `miss_rate`), averaged over the classes of the metric
-        that occur; of the images for false alarms, which every scene can have; of the worst class's pixels alone for
-        `worst_class_iou`.
+        The scene's share of a class's true pixels (or of what else the metric lies in, see `MetricEntry`), averaged
+        over the classes of the metric that occur.
 
         Returns:
             (S,), float64, of sum 1; zeros where nothing that the metric measures occurs.
@@ -265,47 +210,53 @@ class Metric:
 
     def _measured(self, scenes: SceneCounts) -> Counts:
         """What the metric's classes are counted in, (S, classes)."""
-        if self.kind == "false_alarms_per_image":
-            return scenes.images[:, None]
-        if self.kind == "pixel_accuracy":
-            labelled: Counts = scenes.pixels.sum(axis=1, keepdims=True)
-            return labelled
-        of_class: Counts = self._pick(scenes.objects[..., 0] if self.kind == "miss_rate" else scenes.pixels)
-        return of_class[:, [_worst_class(scenes)]] if self.reduce is _least else of_class
+        match self.entry.lies_in:
+            case "images":
+                return scenes.images[:, None]
+            case "objects":
+                return self._pick(scenes.objects[..., 0])
+            case "pixels of all":
+                labelled: Counts = scenes.pixels.sum(axis=1, keepdims=True)
+                return labelled
+            case "pixels of the worst":
+                return self._pick(scenes.pixels)[:, [self._worst(scenes)]]
+            case "pixels":
+                return self._pick(scenes.pixels)
 
-    def _pick(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _worst(self, scenes: SceneCounts) -> int:
+        """The place of the class of the lowest IoU among those of the metric."""
+        ious = iou(self._only(scene_totals(scenes, np.ones((1, len(scenes.names))))))[0]
+        return int(np.where(np.isnan(ious), np.inf, ious).argmin())
+
+    def _only(self, sums: ClassSums) -> ClassSums:
+        return sums if self.labels is None else sums.only(self.labels)
+
+    def _pick(self, values: NDArray[_Number]) -> NDArray[_Number]:
         return values if self.labels is None else values[:, list(self.labels)]
-
-
-def _worst_class(scenes: SceneCounts) -> int:
-    ious = _OF_CLASSES["iou"](scene_totals(scenes, np.ones((1, len(scenes.names)))))[0]
-    return int(np.where(np.isnan(ious), np.inf, ious).argmin())
 
 
 def scene_metric(name: str, class_names: Sequence[str], thing_labels: Iterable[int]) -> Metric:
     """Find a metric by the name that it is recorded under.
 
     Args:
-        name: One of `PLAIN_OBJECTIVES`, `STUFF_MIOU`, or one of `CLASS_OBJECTIVES` of a class: `iou/person`.
+        name: One of `plain_objectives`, `STUFF_MIOU`, or one of `class_objectives` of a class: `iou/person`.
         class_names: In label order.
         thing_labels: Labels of the things, as of `ImageSet.thing_labels`.
 
     Raises:
         ValueError: If there is no such metric or class.
     """
-    kind, _, class_name = name.partition("/")
+    kind, slash, class_name = name.partition("/")
+    things = tuple(thing_labels)
     if name == STUFF_MIOU:
-        stuff = sorted(set(range(len(class_names))) - set(thing_labels))
-        return Metric(name, "iou", tuple(stuff), _mean)
-    if name in PLAIN_OBJECTIVES:
-        kinds = {"miou": "iou", "worst_class_iou": "iou", "thing_precision": "thing_precision"}
-        kind = kinds.get(name, name.removeprefix("thing_"))
-        labels = tuple(thing_labels) if name.startswith("thing_") else None
-        reduce = {"worst_class_iou": _least, "thing_false_alarms_per_image": _sum}.get(name, _mean)
-        return Metric(name, "iou" if kind == "miou" else kind, labels, reduce)
-    if kind in CLASS_OBJECTIVES and class_name in class_names:
-        return Metric(name, kind, (list(class_names).index(class_name),), _mean)
+        stuff = sorted(set(range(len(class_names))) - set(things))
+        return Metric(name, METRICS["miou"], tuple(stuff))
+    entry = METRICS.get(kind)
+    if entry is not None and entry.over != "class" and not slash:
+        return Metric(name, entry, things if entry.over == "things" else None)
+    if entry is not None and entry.over == "class" and class_name in class_names:
+        return Metric(name, entry, (list(class_names).index(class_name),))
     raise ValueError(
-        f"a metric must be one of {', '.join(PLAIN_OBJECTIVES)}, or {', '.join(CLASS_OBJECTIVES)} of a class "
+        f"a metric must be one of {', '.join(plain_objectives())}, or {', '.join(class_objectives())} of a class "
         f"({', '.join(class_names)}); got {name}. Name it as recall/{next(iter(class_names), 'person')}."
     )

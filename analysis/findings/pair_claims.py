@@ -61,7 +61,7 @@ def pair_claims(pair: Pair, relevant_gain: float, *, lead_only: bool = False) ->
     """
     names = claim_metrics(pair, lead_only=lead_only)
     plain = {name: claim(pair, name, relevant_gain) for name in names}
-    of_pixels = [name for name in names if name.partition("/")[0] not in OBJECT_KINDS]
+    of_pixels = [name for name in names if not pair.candidate.metric(name).entry.of_objects]
     return PairClaims(pair, plain, {name: claim(pair, name, relevant_gain, adjusted=True) for name in of_pixels})
 
 

@@ -1,29 +1,22 @@
 """What a candidate changes for objects, in words: overlooked ones that are found, and false alarms."""
 
 import math
-from typing import Final
 
 from analysis.evidence.scene_scores import STUFF_MIOU
 from analysis.words.number_words import objects_of, short
-
-_TITLES: Final = {
-    "iou": "IoU",
-    "miou": "mIoU",
-    "thing_miou": "thing mIoU",
-    STUFF_MIOU: "stuff mIoU",
-    "worst_class_iou": "worst class IoU",
-    "thing_miss_rate": "thing miss rate",
-    "thing_false_alarms_per_image": "false alarms an image",
-}
+from trainable.config.metric_registry import metric_entry
 
 
 def metric_title(metric: str) -> str:
     """A metric as a sentence has it: `person IoU`, `thing mIoU`, `missed persons`; another by its own words."""
     kind, _, name = metric.partition("/")
+    entry = metric_entry(metric)
     if not name:
-        return _TITLES.get(metric, metric.replace("_", " "))
-    titles = {"iou": f"{name} IoU", "miss_rate": f"missed {objects_of(name)}", "false_alarms_per_image": "false alarms"}
-    return titles.get(kind, f"{name} {kind}")
+        titles = {STUFF_MIOU: "stuff mIoU"}
+        return entry.title if entry else titles.get(metric, metric.replace("_", " "))
+    if entry is None:
+        return f"{name} {kind}"
+    return (entry.class_title or f"{{name}} {entry.title}").format(name=name, objects=objects_of(name))
 
 
 def found_words(miss_candidate: float, miss_reference: float, class_name: str) -> str:

@@ -15,7 +15,7 @@ from search.space.space import SECTIONS
 from trainable.config.architectures import ARCHITECTURE_NAMES, ARCHITECTURE_RULE
 from trainable.config.config_problem import describe, flatten, raise_all, show, unknown_key
 from trainable.config.loss_registry import LOSS_NAME_RULE, LOSS_NAMES
-from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.config.objectives import class_objectives, plain_objectives
 from trainable.errors import InputError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -117,23 +117,23 @@ def _with_suggestion(problem: InputError) -> InputError:
     key, _, _ = problem.rule.partition(" must be one of ")
     given = str(problem.value).strip("'\"")
     _, slash, class_name = given.partition("/")
-    names = _NAMES.get(key, ()) + (tuple(f"{kind}/{class_name}" for kind in CLASS_OBJECTIVES) if slash else ())
+    known = plain_objectives() if key == "objective" else _NAMES.get(key, ())
+    names = known + (tuple(f"{kind}/{class_name}" for kind in class_objectives()) if slash else ())
     by_lower = {name.lower(): name for name in names}
     plain = given.lower().replace("+", "plus")
-    close = difflib.get_close_matches(plain, by_lower, n=1) if key in _NAMES else []
+    close = difflib.get_close_matches(plain, by_lower, n=1) if known else []
     if not close or by_lower[close[0]] == given:
         return problem
     return InputError(problem.rule, problem.value, f"Did you mean {by_lower[close[0]]}? Choose one of them")
 
 
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "objective": PLAIN_OBJECTIVES,
     "space.loss.name": LOSS_NAMES,
     "loss.name": LOSS_NAMES,
     "space.model.architecture": ARCHITECTURE_NAMES,
     "model.architecture": ARCHITECTURE_NAMES,
 }
-"""Keys whose names pydantic does not list, because they take others too."""
+"""Keys whose names pydantic does not list, because they take others too; `objective` is one more."""
 
 _SPELLED_OUT: Final[dict[str, tuple[str, str]]] = {
     "name": (

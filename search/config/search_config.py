@@ -22,6 +22,7 @@ from search.space.baselines import baseline_points
 from search.space.space import Fixed, Space, highest
 from search.space.space_parsing import parse_space
 from trainable.config.config_problem import flatten, raise_all, show
+from trainable.config.metric_registry import METRICS
 from trainable.config.objectives import Objective, is_minimised
 from trainable.config.section import Section
 from trainable.config.sections import EvaluationConfig, OptimizerConfig, RuntimeConfig
@@ -177,19 +178,15 @@ def _absolute_weights(value: str) -> str:
     return value if value in ("imagenet", "none") else str(Path(value).expanduser().absolute())
 
 
-_OPPOSITES: Final = {"miss_rate": "recall", "false_alarms_per_image": "precision"}
-
-
 def _must_grow(objective: str) -> str:
     if not is_minimised(objective):
         return objective
     kind, slash, class_name = objective.partition("/")
-    thing = "thing_" if kind.startswith("thing_") else ""
-    grows = f"{thing}{_OPPOSITES[kind.removeprefix('thing_')]}{slash}{class_name}"
+    opposite = METRICS[kind].opposite
     raise InputError(
         "objective must begin with one that grows: the first drives early stopping and the best epoch",
         show(objective),
-        f"Put it later in the list, or use {grows}",
+        "Put it later in the list" + (f", or use {opposite}{slash}{class_name}" if opposite else ""),
     )
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.decide.ranking import measured_values, non_dominated
 from search.space.space import Space, Value, suggest
+from trainable.config.metric_registry import metric_entry
 from trainable.config.objectives import is_minimised
 from trainable.record.record_types import TrialSnapshot
 
@@ -247,16 +248,17 @@ def _final_values(observation: Observation, worst: Sequence[float]) -> list[floa
 def worst_values(observations: Sequence[Observation], objectives: Sequence[str]) -> tuple[float, ...]:
     """For each objective a value that cannot look good.
 
-    0 for what grows, 1 for the share of objects that are missed. Counts of false alarms have no upper end: the worst
+    0 for what grows, 1 for a share that falls (missed objects). Counts of false alarms have no upper end: the worst
     that has been seen, because a number far beyond would make all that was seen look alike to TPE's hypervolume.
     """
     return tuple(_worst(place, name, observations) for place, name in enumerate(objectives))
 
 
 def _worst(place: int, name: str, observations: Sequence[Observation]) -> float:
-    if not is_minimised(name):
+    entry = metric_entry(name)
+    if entry is None or not entry.lower_is_better:
         return 0.0
-    if "miss_rate" in name.partition("/")[0]:
+    if entry.is_share:
         return _WORST_SHARE
     seen = [value for each in observations if each.finals and (value := each.finals[place]) is not None]
     return max(seen, default=_WORST_COUNT)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from typing import Final
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from search.space.space import (
 )
 from trainable.config.config_problem import flatten, raise_all
 from trainable.config.loss_config import LossConfig
+from trainable.config.metric_registry import METRICS
 from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
 from trainable.config.user_class import is_reference, load_class
 from trainable.data.image_set import ImageSet
@@ -42,9 +42,6 @@ from trainable.network.model import build_model, smallest_batch
 from trainable.network.model import check_names as check_model_names
 from trainable.record.metric_names import metric_safe
 from trainable.trial_config import TrialConfig
-
-OBJECT_OBJECTIVES: Final = ("miss_rate", "false_alarms_per_image")
-"""Objectives that are made of objects; the others are made of pixels."""
 
 
 def check_machine(runtime: RuntimeConfig, address: str | None) -> None:
@@ -189,7 +186,8 @@ def _objective_problem(objective: str, image_set: ImageSet, on_dev: set[int]) ->
     kind, slash, class_name = objective.partition("/")
     if slash:
         return _class_problem(objective, kind, class_name, image_set, on_dev)
-    if kind.startswith("thing_") and not on_dev & set(image_set.thing_labels):
+    entry = METRICS[kind]
+    if (entry.over == "things" or entry.of_objects) and not on_dev & set(image_set.thing_labels):
         things = [image_set.classes[label].name for label in image_set.thing_labels]
         return InputError(
             f"objective {objective} needs a thing class that occurs on dev",
@@ -215,7 +213,7 @@ def _class_problem(
     if label not in on_dev:
         rule = f"objective {objective} needs a class that occurs on dev"
         return InputError(rule, f"no pixel of {class_name} there", "Hold other scenes out for dev, or choose another")
-    if kind in OBJECT_OBJECTIVES and label not in image_set.thing_labels:
+    if METRICS[kind].of_objects and label not in image_set.thing_labels:
         return InputError(
             f"objective {objective} counts objects and needs a thing class",
             f"{class_name}, which is stuff",

@@ -10,7 +10,7 @@ from analysis.evidence.claims import Configuration, Verdict, compare
 from analysis.evidence.expected_best import expected_at_best
 from analysis.evidence.scene_bootstrap import interval_of_mean
 from analysis.evidence.scene_scores import SplitCounts, scene_metric
-from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.config.objectives import class_objectives, plain_objectives
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding
 from trainable.measure.confusion import class_metrics
 from trainable.measure.split_metrics import split_metrics
@@ -18,7 +18,7 @@ from trainable.measure.split_metrics import split_metrics
 untimed = settings(deadline=None)
 CLASSES = ["road", "car", "person", "boat"]
 THINGS = (1, 2, 3)
-names = st.sampled_from([*PLAIN_OBJECTIVES, *(f"{kind}/{name}" for kind in CLASS_OBJECTIVES for name in CLASSES)])
+names = st.sampled_from([*plain_objectives(), *(f"{kind}/{name}" for kind in class_objectives() for name in CLASSES)])
 
 
 def truths(generator, images, density):
@@ -161,7 +161,7 @@ def test_what_is_confirmed_is_measured_as_a_trial_records_it(seed, images):
     tp = np.diagonal(matrices, axis1=1, axis2=2)
     counts = np.stack([tp, matrices.sum(axis=2) - tp, matrices.sum(axis=1) - tp], axis=2)
     scenes = SplitCounts(counts, objects).by_scene([f"{image % 3}" for image in range(images)])
-    for name in [*PLAIN_OBJECTIVES, *(f"{kind}/{name}" for kind in CLASS_OBJECTIVES for name in CLASSES[1:])]:
+    for name in [*plain_objectives(), *(f"{kind}/{name}" for kind in class_objectives() for name in CLASSES[1:])]:
         value = scene_metric(name, CLASSES, THINGS).on_all(scenes)
         np.testing.assert_allclose(value, recorded.get(name, math.nan), rtol=1e-12, err_msg=name)
 
@@ -175,9 +175,10 @@ def test_unit_weights_give_the_metrics_of_the_confusion_matrix(seed, images):
     counts = np.stack([tp, matrices.sum(axis=2) - tp, matrices.sum(axis=1) - tp], axis=2)
     scenes = SplitCounts(counts, np.zeros_like(counts)).by_scene([f"{image % 3}" for image in range(images)])
     expected = class_metrics(matrices.sum(axis=0))
+    things = [value for value in expected.iou[list(THINGS)].tolist() if not math.isnan(value)]
     for name, value in (
         ("miou", expected.mean_iou),
-        ("thing_miou", expected.thing_miou(THINGS)),
+        ("thing_miou", sum(things) / len(things) if things else math.nan),
         ("worst_class_iou", expected.worst_class_iou),
         ("pixel_accuracy", expected.pixel_accuracy),
         ("iou/person", expected.iou[2]),

@@ -13,7 +13,9 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
+from trainable.measure.class_sums import ClassSums
 from trainable.measure.confusion import class_metrics, confusion_matrices, outcome_counts
+from trainable.measure.metric_functions import mean_iou, mean_precision, mean_recall
 
 IGNORED = 255
 C = 5
@@ -150,15 +152,24 @@ def test_metrics_match_torchmetrics(labels):
     assert metrics.pixel_accuracy == pytest.approx(expected, rel=1e-6)
 
 
+MATRIX = np.array([[6, 2, 0, 1], [1, 3, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+
+
+def mean_over(function, matrix, labels):
+    """A mean over some classes."""
+    (value,) = function(ClassSums.of_split(np.asarray(matrix)).only(labels))
+    return value
+
+
 def test_means_leave_out_what_never_occurs_in_the_truth():
-    metrics = class_metrics([[6, 2, 0, 1], [1, 3, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    metrics = class_metrics(MATRIX)
     np.testing.assert_allclose(metrics.iou, [6 / 10, 3 / 6, np.nan, np.nan])
     np.testing.assert_allclose(metrics.recall, [6 / 9, 3 / 4, np.nan, np.nan])
     np.testing.assert_allclose(metrics.precision, [6 / 7, 3 / 5, np.nan, np.nan])
     assert metrics.left_out == (2, 3)
     assert metrics.mean_iou == pytest.approx((6 / 10 + 3 / 6) / 2)
     assert metrics.worst_class_iou == pytest.approx(3 / 6)
-    assert metrics.thing_miou([0, 3]) == pytest.approx(6 / 10)
+    assert mean_over(mean_iou, MATRIX, [0, 3]) == pytest.approx(6 / 10)
     assert metrics.pixel_accuracy == pytest.approx(9 / 13)
 
 
@@ -167,16 +178,16 @@ def test_metrics_of_nothing_are_nan():
     assert metrics.left_out == (0, 1, 2)
     for value in (metrics.mean_iou, metrics.worst_class_iou, metrics.pixel_accuracy):
         assert math.isnan(value)
-    for mean in (metrics.thing_miou, metrics.thing_recall, metrics.thing_precision):
-        assert math.isnan(mean([1]))
-    assert math.isnan(class_metrics(np.eye(3, dtype=int)).thing_miou([]))
+    for mean in (mean_iou, mean_recall, mean_precision):
+        assert math.isnan(mean_over(mean, np.zeros((3, 3), dtype=int), [1]))
+    assert math.isnan(mean_over(mean_iou, np.eye(3, dtype=int), []))
 
 
 def test_means_over_things_count_an_occurring_class_that_is_never_predicted_as_zero():
-    metrics = class_metrics([[6, 2, 0, 1], [1, 3, 0, 0], [4, 0, 0, 0], [0, 0, 0, 0]])
-    assert metrics.thing_recall([1, 2, 3]) == pytest.approx((3 / 4 + 0) / 2)
-    assert metrics.thing_precision([1, 2, 3]) == pytest.approx((3 / 5 + 0) / 2)
-    assert metrics.thing_precision([0, 1]) == pytest.approx((6 / 11 + 3 / 5) / 2)
+    matrix = [[6, 2, 0, 1], [1, 3, 0, 0], [4, 0, 0, 0], [0, 0, 0, 0]]
+    assert mean_over(mean_recall, matrix, [1, 2, 3]) == pytest.approx((3 / 4 + 0) / 2)
+    assert mean_over(mean_precision, matrix, [1, 2, 3]) == pytest.approx((3 / 5 + 0) / 2)
+    assert mean_over(mean_precision, matrix, [0, 1]) == pytest.approx((6 / 11 + 3 / 5) / 2)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from analysis.evidence.scene_scores import SplitCounts, scene_metric
-from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.config.objectives import class_objectives, plain_objectives
 from trainable.measure.confusion import class_metrics
 
 CLASSES = ["road", "car", "person", "boat", "drone"]
 THINGS = (1, 2, 3, 4)
-NAMES = [*PLAIN_OBJECTIVES, *(f"{kind}/{name}" for kind in CLASS_OBJECTIVES for name in CLASSES)]
+NAMES = [*plain_objectives(), *(f"{kind}/{name}" for kind in class_objectives() for name in CLASSES)]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_metrics_of_all_scenes_are_those_of_the_confusion_matrix(split, matrices
         return scene_metric(name, CLASSES, THINGS).on_all(scenes)
 
     assert score("miou") == pytest.approx(expected.mean_iou, rel=1e-12)
-    assert score("thing_miou") == pytest.approx(expected.thing_miou(THINGS), rel=1e-12)
+    assert score("thing_miou") == pytest.approx(np.nanmean(expected.iou[list(THINGS)]), rel=1e-12)
     assert score("worst_class_iou") == expected.worst_class_iou
     assert score("pixel_accuracy") == expected.pixel_accuracy
     for label, name in enumerate(CLASSES):

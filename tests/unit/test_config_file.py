@@ -21,7 +21,7 @@ from search.config.search_config import SearchConfig
 from search.config.train_config import TrainConfig
 from search.space.space import Choice, Fixed, Range
 from trainable.config.loss_registry import LOSS_DEFAULTS
-from trainable.config.objectives import CLASS_OBJECTIVES, PLAIN_OBJECTIVES
+from trainable.config.objectives import class_objectives, plain_objectives
 from trainable.data.dataset_yaml import Description
 from trainable.data.files.cache_dir import default_cache_dir
 from trainable.errors import InputError
@@ -189,7 +189,7 @@ def test_every_problem_is_named_with_its_place():
     )
     assert message.splitlines() == [
         "5 problems:",
-        f"  objective must be one of {', '.join(PLAIN_OBJECTIVES)}, or {', '.join(CLASS_OBJECTIVES)} of a class "
+        f"  objective must be one of {', '.join(plain_objectives())}, or {', '.join(class_objectives())} of a class "
         "(recall/person); got 'iou' (search.yaml line 3, column 1). Did you mean miou? Choose one of them.",
         "  space.loss.name must be one of cross_entropy, focal, dice, iou, tversky, compound, or your own as "
         "package.module:Class; got 'dise' (--set space.loss.name=dise). Did you mean dice? Choose one of them.",

@@ -1,33 +1,28 @@
 """What a search may optimise: names of recorded metrics, and which of them are better when lower."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import AfterValidator
 
-PLAIN_OBJECTIVES: Final = (
-    "miou",
-    "thing_miou",
-    "worst_class_iou",
-    "pixel_accuracy",
-    "thing_recall",
-    "thing_precision",
-    "thing_miss_rate",
-    "thing_false_alarms_per_image",
-)
-"""Objectives over all classes, or over all thing classes."""
+from trainable.config.metric_registry import METRICS, metric_entry
 
-CLASS_OBJECTIVES: Final = ("iou", "recall", "precision", "miss_rate", "false_alarms_per_image")
-"""Objectives of one class, `recall/person`."""
 
-_MINIMISED: Final = ("miss_rate", "false_alarms_per_image")
+def plain_objectives() -> tuple[str, ...]:
+    """Objectives over all classes, or over all thing classes."""
+    return tuple(name for name, entry in METRICS.items() if entry.over != "class")
+
+
+def class_objectives() -> tuple[str, ...]:
+    """Objectives of one class, `recall/person`."""
+    return tuple(name for name, entry in METRICS.items() if entry.over == "class")
 
 
 def _check_name(name: str) -> str:
     kind, slash, class_name = name.partition("/")
-    if name in PLAIN_OBJECTIVES or (slash and class_name and kind in CLASS_OBJECTIVES):
+    if name in plain_objectives() or (slash and class_name and kind in class_objectives()):
         return name
     raise ValueError(
-        f"must be one of {', '.join(PLAIN_OBJECTIVES)}, or {', '.join(CLASS_OBJECTIVES)} of a class (recall/person)"
+        f"must be one of {', '.join(plain_objectives())}, or {', '.join(class_objectives())} of a class (recall/person)"
     )
 
 
@@ -37,4 +32,5 @@ Objective = Annotated[str, AfterValidator(_check_name)]
 
 def is_minimised(name: str) -> bool:
     """Whether lower values of an objective are better."""
-    return name.partition("/")[0].removeprefix("thing_") in _MINIMISED
+    entry = metric_entry(name)
+    return entry is not None and entry.lower_is_better

@@ -1,23 +1,28 @@
 """Counts of true against predicted labels over a whole split, and the metrics that are made of them.
 
-The counts are exact (int64) and accumulate on the device of the predictions; the metrics are numpy on the final matrix.
-A class that never occurs in the truth has no metrics (NaN) and is left out of every mean, also if it was predicted: its
-false positives are the other classes' false negatives, and are paid for there.
+The counts are exact (int64) and accumulate on the device of the predictions; the metrics are those of
+`trainable.measure.metric_functions` on the final matrix.
 
 Shapes: N images, C classes, H rows, W columns. In a confusion matrix rows are true labels, columns predicted ones.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+from trainable.measure.class_sums import ClassSums, Floats
+from trainable.measure.metric_functions import (
+    iou,
+    least_of_present,
+    mean_of_present,
+    pixel_accuracy,
+    precision,
+    recall,
+)
 
 _BYTES: Final = 256
 """How many values a byte has."""
@@ -165,46 +170,12 @@ class ClassMetrics:
     @property
     def mean_iou(self) -> float:
         """Mean IoU of the classes that occur; NaN if none does."""
-        return _mean_of_present(self.iou)
+        return float(mean_of_present(self.iou[None])[0])
 
     @property
     def worst_class_iou(self) -> float:
         """Lowest IoU of a class that occurs; NaN if none does."""
-        present = self.iou[~np.isnan(self.iou)]
-        return float(present.min()) if present.size else float("nan")
-
-    def thing_miou(self, thing_labels: Iterable[int]) -> float:
-        """Compute the mean IoU of the thing classes that occur.
-
-        Args:
-            thing_labels: Labels of the things, as of `ImageSet.thing_labels`.
-
-        Returns:
-            A number in [0, 1]; NaN if no thing occurs or there are none.
-        """
-        return _mean_of_present(self.iou[_labels(thing_labels)])
-
-    def thing_recall(self, thing_labels: Iterable[int]) -> float:
-        """Compute the mean recall of the thing classes that occur; as `thing_miou`."""
-        return _mean_of_present(self.recall[_labels(thing_labels)])
-
-    def thing_precision(self, thing_labels: Iterable[int]) -> float:
-        """Compute the mean precision of the thing classes that occur; as `thing_miou`.
-
-        One that is never predicted counts as 0: predicting the easy things alone must not look precise.
-        """
-        labels = _labels(thing_labels)
-        precision = np.nan_to_num(self.precision[labels])
-        return _mean_of_present(np.where(np.isnan(self.recall[labels]), np.nan, precision))
-
-
-def _labels(labels: Iterable[int]) -> npt.NDArray[np.int64]:
-    return np.array(list(labels), dtype=np.int64)
-
-
-def _mean_of_present(values: Floats) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")
+        return float(least_of_present(self.iou[None])[0])
 
 
 def class_metrics(matrix: npt.ArrayLike) -> ClassMetrics:
@@ -216,22 +187,10 @@ def class_metrics(matrix: npt.ArrayLike) -> ClassMetrics:
     Raises:
         ValueError: If the matrix is not square, not of integers, or has a negative count.
     """
-    counts = np.asarray(matrix)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
-        raise ValueError(f"matrix must be square, (C, C); got {counts.shape}. Pass rows true, columns predicted.")
-    if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
-        raise ValueError(f"matrix must hold integers >= 0; got {counts.dtype}. Pass counts, not shares.")
-    tp, true, predicted = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
-    occurs = true > 0
+    sums = ClassSums.of_split(np.asarray(matrix))
     return ClassMetrics(
-        iou=_ratio(tp, true + predicted - tp, occurs),
-        recall=_ratio(tp, true, occurs),
-        precision=_ratio(tp, predicted, occurs & (predicted > 0)),
-        pixel_accuracy=float(tp.sum() / counts.sum()) if occurs.any() else float("nan"),
+        iou=iou(sums)[0],
+        recall=recall(sums)[0],
+        precision=precision(sums)[0],
+        pixel_accuracy=float(pixel_accuracy(sums)[0]),
     )
-
-
-def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any], where: npt.NDArray[np.bool]) -> Floats:
-    ratio: Floats = np.full(len(numerator), np.nan)
-    np.divide(numerator, denominator, out=ratio, where=where)
-    return ratio

@@ -1,16 +1,12 @@
 """The metrics of a split by their recorded names; those that do not exist are left out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from trainable.config.metric_registry import METRICS, MetricEntry
 from trainable.data.image_set import ImageSet
-from trainable.measure.confusion import class_metrics
+from trainable.measure.class_sums import ClassSums, Counts, compute
 from trainable.record import metric_names as names
-
-Counts = NDArray[np.int64]
 
 
 def split_metrics(matrix: Counts, objects: Counts, image_set: ImageSet) -> dict[str, float]:
@@ -21,13 +17,13 @@ def split_metrics(matrix: Counts, objects: Counts, image_set: ImageSet) -> dict[
         objects: int64 (images x classes x 3): true objects, missed ones, false alarms.
         image_set: Its class names and which are things.
     """
-    return _pixel_metrics(matrix, image_set) | _object_metrics(objects, image_set)
+    return _metrics(ClassSums.of_split(matrix, objects), METRICS, image_set)
 
 
 def adjusted_metrics(matrix: Counts, tau: float, image_set: ImageSet) -> dict[str, float]:
     """Metrics after logit adjustment of strength `tau`; `matrix` is that of the adjusted labels."""
-    metrics = {names.adjusted_metric(name): value for name, value in _pixel_metrics(matrix, image_set).items()}
-    return metrics | {names.ADJUSTED_TAU: tau}
+    metrics = _metrics(ClassSums.of_split(matrix), _pixel_metrics(), image_set)
+    return {names.adjusted_metric(name): value for name, value in metrics.items()} | {names.ADJUSTED_TAU: tau}
 
 
 def fit_tau(matrices: Counts, taus: Sequence[float], objective: str, image_set: ImageSet) -> int:
@@ -40,7 +36,9 @@ def fit_tau(matrices: Counts, taus: Sequence[float], objective: str, image_set: 
             taken in its place.
         image_set: Its class names and which are things.
     """
-    metrics = [_pixel_metrics(matrix, image_set) for matrix in matrices]
+    kinds = (objective.partition("/")[0], names.MIOU)
+    wanted = {kind: entry for kind, entry in _pixel_metrics().items() if kind in kinds}
+    metrics = [_metrics(ClassSums.of_split(matrix), wanted, image_set) for matrix in matrices]
     if not any(objective in of_tau for of_tau in metrics):
         objective = names.MIOU
     # The precision of a class that is predicted at other taus only does not exist here: nothing was found.
@@ -48,36 +46,19 @@ def fit_tau(matrices: Counts, taus: Sequence[float], objective: str, image_set: 
     return max(range(len(taus)), key=lambda place: (values[place], -abs(taus[place])))
 
 
-def _pixel_metrics(matrix: Counts, image_set: ImageSet) -> dict[str, float]:
-    scores, things = class_metrics(matrix), image_set.thing_labels
-    metrics = {
-        names.MIOU: scores.mean_iou,
-        names.THING_MIOU: scores.thing_miou(things),
-        names.WORST_CLASS_IOU: scores.worst_class_iou,
-        names.PIXEL_ACCURACY: scores.pixel_accuracy,
-        names.THING_RECALL: scores.thing_recall(things),
-        names.THING_PRECISION: scores.thing_precision(things),
-    }
-    for label, entry in enumerate(image_set.classes):
-        metrics[names.iou_metric(entry.name)] = float(scores.iou[label])
-        metrics[names.recall_metric(entry.name)] = float(scores.recall[label])
-        metrics[names.precision_metric(entry.name)] = float(scores.precision[label])
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+def _pixel_metrics() -> dict[str, MetricEntry]:
+    return {name: entry for name, entry in METRICS.items() if not entry.of_objects}
 
 
-def _object_metrics(objects: Counts, image_set: ImageSet) -> dict[str, float]:
+def _metrics(sums: ClassSums, chosen: Mapping[str, MetricEntry], image_set: ImageSet) -> dict[str, float]:
+    """The metrics chosen by name, those of one class for each class that can have them."""
+    things = sums.only(image_set.thing_labels)
     metrics: dict[str, float] = {}
-    miss_rates, alarm_rates = [], []
-    for label in image_set.thing_labels if len(objects) else ():
-        true, missed, alarms = (int(count) for count in objects[:, label].sum(axis=0))
-        name = image_set.classes[label].name
-        alarm_rates.append(alarms / len(objects))
-        metrics[names.false_alarms_metric(name)] = alarm_rates[-1]
-        if true:
-            miss_rates.append(missed / true)
-            metrics[names.miss_rate_metric(name)] = miss_rates[-1]
-    if miss_rates:
-        metrics[names.THING_MISS_RATE] = sum(miss_rates) / len(miss_rates)
-    if alarm_rates:
-        metrics[names.THING_FALSE_ALARMS] = sum(alarm_rates)
-    return metrics
+    for name, entry in chosen.items():
+        if entry.over == "class":
+            values_C = compute(entry, sums)[0]
+            labels = image_set.thing_labels if entry.of_objects else range(len(image_set.classes))
+            metrics |= {names.class_metric(name, image_set.classes[label].name): values_C[label] for label in labels}
+        else:
+            metrics[name] = compute(entry, things if entry.over == "things" else sums)[0]
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}

@@ -10,9 +10,6 @@ BEST_MIOU: Final = "best_miou"
 OBJECTIVE: Final = "objective"
 THING_MIOU: Final = "thing_miou"
 WORST_CLASS_IOU: Final = "worst_class_iou"
-PIXEL_ACCURACY: Final = "pixel_accuracy"
-THING_RECALL: Final = "thing_recall"
-THING_PRECISION: Final = "thing_precision"
 THING_MISS_RATE: Final = "thing_miss_rate"
 THING_FALSE_ALARMS: Final = "thing_false_alarms_per_image"
 ADJUSTED_TAU: Final = "adjusted/tau"
@@ -30,29 +27,14 @@ BEST_OBJECTIVE: Final = "best_objective"
 """Metric of a search's parent run."""
 
 
+def class_metric(kind: str, class_name: str) -> str:
+    """Name of the metric that holds a value of a class, `recall/person`."""
+    return f"{kind}/{metric_safe(class_name)}"
+
+
 def iou_metric(class_name: str) -> str:
     """Name of the metric that holds the IoU of a class."""
-    return f"iou/{metric_safe(class_name)}"
-
-
-def recall_metric(class_name: str) -> str:
-    """Name of the metric that holds the recall of a class."""
-    return f"recall/{metric_safe(class_name)}"
-
-
-def precision_metric(class_name: str) -> str:
-    """Name of the metric that holds the precision of a class."""
-    return f"precision/{metric_safe(class_name)}"
-
-
-def miss_rate_metric(class_name: str) -> str:
-    """Name of the metric that holds the share of a class's objects that are missed."""
-    return f"miss_rate/{metric_safe(class_name)}"
-
-
-def false_alarms_metric(class_name: str) -> str:
-    """Name of the metric that holds how many predicted objects an image are no object of the class."""
-    return f"false_alarms_per_image/{metric_safe(class_name)}"
+    return class_metric("iou", class_name)
 
 
 def adjusted_metric(name: str) -> str:
