@@ -24,7 +24,7 @@ from trainable.record.storage import Storage
 from trainable.record.trial_record import PER_IMAGE_COUNTS_FILE, WEIGHTS_FILE, TrialRecord
 from trainable.training import Training
 from trainable.trial_config import TrialConfig
-from trainable.trial_run import Place, TrialRun
+from trainable.trial_run import Host, TrialRun
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 
@@ -57,7 +57,7 @@ def trained(synthetic_config, synthetic_data, tmp_path_factory):
     )
     record = TrialRecord(Storage(str(tmp_path_factory.mktemp("search"))), "t0003")
     names = tuple(entry.name for entry in synthetic_data.image_set.classes)
-    TrialRun(record, Training(config, synthetic_data, CPU), "miou", names, Place("cpu"), 1).step()
+    TrialRun(record, Training(config, synthetic_data, CPU), "miou", names, Host("cpu"), 1).step()
     files = {name: record.folder.read(record.best_file(1, name)) for name in (WEIGHTS_FILE, PER_IMAGE_COUNTS_FILE)}
     return RecordedTrial(
         source=Source(files), run_id="r3", trial_id="t0003", state="completed", params={},

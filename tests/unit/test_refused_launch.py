@@ -24,7 +24,7 @@ def launched(synthetic_config, synthetic_cache_dir, monkeypatch, refused):
     def refuse(*args, **kwargs):
         raise AssertionError("the search was started")
 
-    monkeypatch.setattr(search.launch, "Lease", refuse)
+    monkeypatch.setattr(search.run.launch, "Lease", refuse)
     dataset = f"{{layout: synthetic, images: {synthetic_config.images}, size: {synthetic_config.size}}}"
     model = f"{{architecture: unet, encoder: {SMALL}, encoder_weights: none}}"
     Path("bad.yaml").write_text(

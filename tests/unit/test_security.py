@@ -47,7 +47,7 @@ from trainable.record.record_types import EpochRecord, TrialSpec, ValRecord
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord, load_trials
 from trainable.redaction import in_short, redacted
-from trainable.trial_run import Place, TrialRun
+from trainable.trial_run import Host, TrialRun
 
 SECRET = "s3cret"
 URI = f"http://me:{SECRET}@tracker:5000"
@@ -146,7 +146,7 @@ def test_a_planted_checkpoint_is_named_and_the_one_before_continues(planted, tmp
     Checkpoints(record.folder).save(1, {"step": 7})
     record.folder.write("checkpoints/0002.pt", planted)
     trainer = Trainer()
-    run = TrialRun(record, trainer, "miou", ("road",), Place("cpu"), 5)
+    run = TrialRun(record, trainer, "miou", ("road",), Host("cpu"), 5)
     assert trainer.loaded == {"step": 7}
     (note,) = run.take_notes()
     assert "t0000/checkpoints/0002.pt is damaged and passed over" in note

@@ -9,7 +9,7 @@ from trainable.record.metric_names import ADJUSTED_TAU
 from trainable.record.storage import Storage
 from trainable.record.trial_record import VAL_COUNTS_FILE, VAL_FILE, VAL_MATRIX_FILE, TrialRecord
 from trainable.training import EpochOutcome
-from trainable.trial_run import Place, TrialRun
+from trainable.trial_run import Host, TrialRun
 
 SCORES = [0.2, 0.6, 0.4]
 TAUS = [0.0, 0.25, 1.0]
@@ -87,7 +87,7 @@ class DyingStorage(Storage):
 
 
 def start(storage, trainer):
-    return TrialRun(TrialRecord(storage, "t0000-s1"), trainer, "miou", CLASS_NAMES, Place("cpu"), len(SCORES))
+    return TrialRun(TrialRecord(storage, "t0000-s1"), trainer, "miou", CLASS_NAMES, Host("cpu"), len(SCORES))
 
 
 def confirm(storage, trainer):

@@ -3,7 +3,7 @@
 Shapes: D draws, N images, C classes; 3 counts.
 """
 
-import importlib
+import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -110,6 +110,5 @@ def compute(metric: MetricEntry, sums: ClassSums) -> Floats:
 
 @cache
 def _function(reference: str) -> Callable[[ClassSums], Floats]:
-    module, _, name = reference.partition(":")
-    function: Callable[[ClassSums], Floats] = getattr(importlib.import_module(module), name)
+    function: Callable[[ClassSums], Floats] = pkgutil.resolve_name(reference)
     return function
