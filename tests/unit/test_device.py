@@ -8,7 +8,7 @@ import pytest
 FAULTS_OF_A_SECOND_BLOCK = """
 import resource
 import torch
-from trainable.device import Share, free_memory, limit_process
+from trainable.device import ResourceShare, free_memory, limit_process
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -18,7 +18,7 @@ def faults():
 def resident_mib():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 
-limit_process(Share())
+limit_process(ResourceShare())
 for _ in range(12):  # until what glibc keeps beside its blocks fits
     last = faults()
 print(last, end=" ")
