@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from trainable.config.user_class import is_reference
+from trainable.config.user_class import check_name
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,5 @@ ARCHITECTURE_NAMES: Final = tuple(ARCHITECTURES)
 ARCHITECTURE_RULE: Final = f"must be one of {', '.join(ARCHITECTURE_NAMES)}, or your own as package.module:Class"
 
 
-def _check_name(name: str) -> str:
-    if name in ARCHITECTURES or is_reference(name):
-        return name
-    raise ValueError(ARCHITECTURE_RULE)
-
-
-ArchitectureName = Annotated[str, AfterValidator(_check_name)]
+ArchitectureName = Annotated[str, AfterValidator(lambda name: check_name(name, ARCHITECTURES, ARCHITECTURE_RULE))]
 """A built-in architecture, or a class of the user's own."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from trainable.config.user_class import is_reference
+from trainable.config.user_class import check_name, is_reference
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,7 @@ LOSS_NAMES: Final = (*LOSSES, COMPOUND)
 LOSS_NAME_RULE: Final = f"must be one of {', '.join(LOSS_NAMES)}, or your own as package.module:Class"
 
 
-def _check_name(name: str) -> str:
-    if name in LOSS_NAMES or is_reference(name):
-        return name
-    raise ValueError(LOSS_NAME_RULE)
-
-
-LossName = Annotated[str, AfterValidator(_check_name)]
+LossName = Annotated[str, AfterValidator(lambda name: check_name(name, LOSS_NAMES, LOSS_NAME_RULE))]
 """A built-in loss, or a class of the user's own."""
 
 LOSS_DEFAULTS: Final[dict[str, float | str]] = {

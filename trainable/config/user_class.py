@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -18,6 +18,17 @@ _REFERENCE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 def is_reference(name: str) -> bool:
     """Whether a name has the form `package.module:Class`."""
     return _REFERENCE.fullmatch(name) is not None
+
+
+def check_name(name: str, known: Collection[str], rule: str) -> str:
+    """Check a name that a config gives: one of ours, or a class of the user's own.
+
+    Raises:
+        ValueError: With the rule, where it is neither.
+    """
+    if name in known or is_reference(name):
+        return name
+    raise ValueError(rule)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Losses over regions: Dice, IoU and Tversky, made of soft counts."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -78,7 +79,24 @@ class RegionLoss(AdditiveLoss):
         )
 
 
-class DiceLoss(RegionLoss):
+class _EqualErrorsLoss(RegionLoss):
+    """A region loss in which false negatives and false positives weigh the same.
+
+    Args:
+        ignore_index: Label of the pixels that add nothing; None: every pixel counts.
+    """
+
+    weight: ClassVar[float]
+
+    def __init__(self, *, ignore_index: int | None = None) -> None:
+        super().__init__(alpha=self.weight, beta=self.weight, ignore_index=ignore_index)
+
+    def extra_repr(self) -> str:
+        """Show the hyperparameters."""
+        return f"ignore_index={self.ignore_index}"
+
+
+class DiceLoss(_EqualErrorsLoss):
     """Soft Dice loss (Milletari et al. 2016): mean over classes of 1 - 2 TP / (2 TP + FN + FP).
 
     Tversky at alpha = beta = 0.5. Probabilities are not squared in the denominator, as the paper's are.
@@ -87,15 +105,10 @@ class DiceLoss(RegionLoss):
         ignore_index: Label of the pixels that add nothing; None: every pixel counts.
     """
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__(alpha=0.5, beta=0.5, ignore_index=ignore_index)
-
-    def extra_repr(self) -> str:
-        """Show the hyperparameters."""
-        return f"ignore_index={self.ignore_index}"
+    weight = 0.5
 
 
-class IoULoss(RegionLoss):
+class IoULoss(_EqualErrorsLoss):
     """Soft IoU loss (Rahman & Wang 2016): mean over classes of 1 - TP / (TP + FN + FP).
 
     Tversky at alpha = beta = 1.
@@ -104,12 +117,7 @@ class IoULoss(RegionLoss):
         ignore_index: Label of the pixels that add nothing; None: every pixel counts.
     """
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__(alpha=1.0, beta=1.0, ignore_index=ignore_index)
-
-    def extra_repr(self) -> str:
-        """Show the hyperparameters."""
-        return f"ignore_index={self.ignore_index}"
+    weight = 1.0
 
 
 class TverskyLoss(RegionLoss):

@@ -38,19 +38,7 @@ AEROSCAPES_FILES = FileSelection(
 def read(
     config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None
 ) -> tuple[ImageSet | None, list[Problem]]:
-    """Read the set of a config.
-
-    Args:
-        config: The `dataset` section.
-        cache_dir: Where copies are kept.
-        say: Prints a line for the user when something is copied.
-
-    Returns:
-        The set, and what is wrong with it.
-
-    Raises:
-        InputError: The set lies elsewhere and cannot be copied.
-    """
+    """Read the set of a config: a `Reader` of `read_image_set`."""
     if config.root is None:
         raise not_given("root")
     return scan_root(config.root, AEROSCAPES_FILES, cache_dir, say, scan_aeroscapes)

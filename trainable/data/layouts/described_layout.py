@@ -29,19 +29,7 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "val")
 def read(
     config: DatasetConfig, cache_dir: Path, say: Callable[[str], None] | None
 ) -> tuple[ImageSet | None, list[Problem]]:
-    """Read the set of a config.
-
-    Args:
-        config: The `dataset` section.
-        cache_dir: Where copies are kept.
-        say: Prints a line for the user when something is copied.
-
-    Returns:
-        The set, None where its description is wrong, and the problems.
-
-    Raises:
-        InputError: The set lies elsewhere and cannot be copied.
-    """
+    """Read the set of a config: a `Reader` of `read_image_set`."""
     given = config.description
     if given is None:
         raise not_given("description")
