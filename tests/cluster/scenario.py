@@ -36,7 +36,7 @@ SEARCH = {
 PATIENT = """
 import time
 
-from trainable.losses.losses import CrossEntropyLoss
+from trainable.losses import CrossEntropyLoss
 
 
 class PatientCrossEntropy(CrossEntropyLoss):
