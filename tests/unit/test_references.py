@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PLACES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*.ipynb", "tests/**/*.py", "benchmarks/*.py", "examples/*")
 IMPORT = re.compile(
-    r"\b(?:from|import|-m) ((?:trainable|search|analysis|aerosweep)(?:\.\w+)*)(?: import (\w+(?:, \w+)*))?"
+    r"(?:\bfrom|\bimport| -m) ((?:trainable|search|analysis|aerosweep)(?:\.\w+)*)(?: import (\w+(?:, \w+)*))?"
 )
 MADE_UP = {"test_one_place.py", "test_references.py"}
 """They name modules that are not there."""
