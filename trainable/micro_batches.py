@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainable.batches.normalise import normalise
 from trainable.device import Compute, free_memory
 from trainable.errors import InputError
-from trainable.losses.additive import adds_up
+from trainable.losses.additive import adds_up, takes_any_dtype
 from trainable.network.model import smallest_batch
 from trainable.trial_config import TrialConfig
 
@@ -143,12 +143,12 @@ class MicroBatches:
         return loss.detach()
 
     def _logits(self, criterion: nn.Module, images_NCHW: Tensor) -> Tensor:
-        """As the criterion wants them: additive losses take any dtype, others are promised float32."""
+        """As the criterion wants them: losses of the user's own are promised float32, ours take any dtype."""
         compute = self._compute
         pixels_NCHW = normalise(images_NCHW, compute.device)
         with compute.autocast():
             logits_NCHW: Tensor = self._forward(pixels_NCHW)
-        return logits_NCHW if adds_up(criterion) else logits_NCHW.float()
+        return logits_NCHW if takes_any_dtype(criterion) else logits_NCHW.float()
 
     def _to_device(self, target_NHW: Tensor) -> Tensor:
         """Labels travel as bytes; losses of the user's own are promised int64."""

@@ -43,7 +43,7 @@ class EpochOutcome:
     """What one epoch gave.
 
     Attributes:
-        metrics: Finite values under the names of `trainable.record.trial_record`.
+        metrics: Finite values under the names of `trainable.record.metric_names`.
         diverged: Why the trial cannot go on, or None.
         matrix: int64 (classes x classes) on dev, rows true, or None where the trial diverged.
         image_counts: On dev, or None likewise.

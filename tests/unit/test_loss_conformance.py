@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss, softmax_terms
-from trainable.losses.additive import adds_up
+from trainable.losses.additive import adds_up, takes_any_dtype
 
 IGNORED = 255
 WEIGHTS = [0.5, 2.0, 1.0, 4.0]
@@ -337,6 +337,7 @@ def test_wrong_hyperparameters_are_refused(loss_class, parameters, message):
 def test_the_statistics_of_parts_add_up_to_those_of_the_batch(build, logits, target):
     loss = build(ignore_index=IGNORED)
     assert adds_up(loss)
+    assert takes_any_dtype(loss)
     parts = [loss.statistics(*part) for part in zip(logits.split(1), target.split(1), strict=True)]
     torch.testing.assert_close(torch.stack(parts).sum(dim=0), loss.statistics(logits, target))
     assert torch.equal(loss.loss_from_statistics(loss.statistics(logits, target)), loss(logits, target))

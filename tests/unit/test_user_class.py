@@ -15,7 +15,7 @@ from trainable.config.sections import ModelConfig
 from trainable.config.user_class import accepted, construct, load_class
 from trainable.errors import InputError
 from trainable.losses import CompoundLoss, CrossEntropyLoss, DiceLoss, FocalLoss, IoULoss, TverskyLoss
-from trainable.losses.additive import adds_up
+from trainable.losses.additive import adds_up, takes_any_dtype
 from trainable.losses.loss_factory import build_loss
 from trainable.losses.user_loss import check_loss
 from trainable.network.model import build_model, check_names
@@ -30,7 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainable.losses import AdditiveLoss
+from trainable.losses import AdditiveLoss, CrossEntropyLoss, TverskyLoss
 
 not_a_class = 3
 
@@ -79,12 +79,26 @@ class Sums(AdditiveLoss):
 
 
 class Means(Sums):
+    """The mean of the parts' means."""
+
     def statistics(self, logits, target):
         sums = super().statistics(logits, target)
-        return torch.stack((self.loss_from_statistics(sums), (sums[1] > 0).float()))
+        return torch.stack((self.loss_from_statistics(sums), torch.ones(())))
 
-    def loss_from_statistics(self, statistics):
-        return statistics[0] ** 2
+
+class Called(TverskyLoss):
+    """Its call is not the loss of its statistics."""
+
+    def __call__(self, logits, target):
+        return 3 * super().__call__(logits, target)
+
+
+class Half(CrossEntropyLoss):
+    """Derived from ours, it computes with what it is given."""
+
+    def statistics(self, logits, target):
+        assert logits.dtype == torch.float32
+        return super().statistics(logits, target)
 
 
 class Everything(Plain):
@@ -382,6 +396,17 @@ def test_an_additive_loss_of_ones_own_is_accepted_and_trained_by_the_sums_of_its
     check_loss(loss_config("Sums"), CLASSES)
     assert adds_up(build_loss(loss_config("Sums"), COUNTS))
     assert not adds_up(build_loss(loss_config("Plain"), COUNTS))
+
+
+def test_a_loss_whose_call_is_its_own_is_no_sum():
+    check_loss(loss_config("Called", alpha=0.7, beta=0.3), CLASSES)
+    assert not adds_up(build_loss(loss_config("Called", alpha=0.7, beta=0.3), COUNTS))
+
+
+def test_float32_is_promised_to_every_class_that_is_not_ours():
+    assert takes_any_dtype(build_loss(LossConfig(), COUNTS))
+    for name in ("Half", "Sums", "Plain"):
+        assert not takes_any_dtype(build_loss(loss_config(name), COUNTS))
 
 
 def test_trying_a_loss_leaves_the_random_numbers_alone():

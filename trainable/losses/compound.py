@@ -33,6 +33,8 @@ class CompoundLoss(AdditiveLoss):
         ValueError: If the weight is out of its range, a term is of the wrong kind, or the terms ignore other labels.
     """
 
+    any_dtype = True
+
     def __init__(self, *, pixel: PixelLoss, region: RegionLoss, region_weight: float) -> None:
         super().__init__()
         require(isinstance(pixel, PixelLoss), "pixel must be a PixelLoss", pixel, "Use CrossEntropyLoss or FocalLoss")

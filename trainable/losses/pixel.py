@@ -26,6 +26,8 @@ class PixelLoss(AdditiveLoss):
         ValueError: If gamma or a weight is out of its range.
     """
 
+    any_dtype = True
+
     class_weights: Tensor | None
 
     def __init__(
@@ -115,6 +117,8 @@ class CrossEntropyLoss(PixelLoss):
         ValueError: If a weight is out of its range.
     """
 
+    any_dtype = True
+
     def __init__(self, *, class_weights: ClassWeights | None = None, ignore_index: int | None = None) -> None:
         super().__init__(gamma=0.0, class_weights=class_weights, ignore_index=ignore_index)
 
@@ -138,6 +142,8 @@ class FocalLoss(PixelLoss):
     Raises:
         ValueError: If gamma or a weight is out of its range.
     """
+
+    any_dtype = True
 
 
 def _as_weights(class_weights: ClassWeights) -> Tensor:

@@ -28,6 +28,8 @@ class RegionLoss(AdditiveLoss):
         ValueError: If a value is out of its range.
     """
 
+    any_dtype = True
+
     def __init__(
         self,
         *,
@@ -105,6 +107,8 @@ class DiceLoss(_EqualErrorsLoss):
         ignore_index: Label of the pixels that add nothing; None: every pixel counts.
     """
 
+    any_dtype = True
+
     weight = 0.5
 
 
@@ -116,6 +120,8 @@ class IoULoss(_EqualErrorsLoss):
     Args:
         ignore_index: Label of the pixels that add nothing; None: every pixel counts.
     """
+
+    any_dtype = True
 
     weight = 1.0
 
@@ -144,3 +150,5 @@ class TverskyLoss(RegionLoss):
     Raises:
         ValueError: If a value is out of its range.
     """
+
+    any_dtype = True

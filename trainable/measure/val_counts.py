@@ -26,7 +26,7 @@ class ValOutcome:
     """What measuring a network on val gave.
 
     Attributes:
-        metrics: Finite values under the names of `trainable.record.trial_record`.
+        metrics: Finite values under the names of `trainable.record.metric_names`.
         matrix: int64 (C x C), rows true.
         counts: Image by image.
     """
