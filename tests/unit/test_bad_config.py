@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from trainable.config.loss_registry import LOSS_NAMES
+
 SEARCH = "name: small\ndataset: {layout: synthetic}\n"
 MEND = "Mend it there, or a little above"
 QUOTES = "Put it into quotes"
@@ -132,7 +134,7 @@ def test_what_is_no_text_file_is_refused(refused, require_one_problem):
 NAME = "name must begin with a letter or digit and go on with letters, .* 100 at the most"
 RENAME = r"Rename it \(it names a folder\); a name of digits only needs quotes"
 OBJECTIVE = r"objective must be one of miou, thing_miou, .* of a class \(recall/person\)"
-LOSS = "must be one of cross_entropy, focal, dice, iou, tversky, compound, or your own as package.module:Class"
+LOSS = f"must be one of {', '.join(LOSS_NAMES)}, or your own as package.module:Class"
 ARCHITECTURE = r"space\.model\.architecture must be one of unet, .* dpt, or your own as package.module:Class"
 FOLDER = "Give a folder, new or not"
 

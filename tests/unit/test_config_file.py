@@ -20,7 +20,7 @@ from search.config.data_source import describe_source, load_data_source, source_
 from search.config.search_config import SearchConfig
 from search.config.train_config import TrainConfig
 from search.space.space import Choice, Fixed, Range
-from trainable.config.loss_registry import LOSS_DEFAULTS
+from trainable.config.loss_registry import LOSS_DEFAULTS, LOSS_NAMES
 from trainable.config.objectives import class_objectives, plain_objectives
 from trainable.data.dataset_yaml import Description
 from trainable.data.files.cache_dir import default_cache_dir
@@ -191,7 +191,7 @@ def test_every_problem_is_named_with_its_place():
         "5 problems:",
         f"  objective must be one of {', '.join(plain_objectives())}, or {', '.join(class_objectives())} of a class "
         "(recall/person); got 'iou' (search.yaml line 3, column 1). Did you mean miou? Choose one of them.",
-        "  space.loss.name must be one of cross_entropy, focal, dice, iou, tversky, compound, or your own as "
+        f"  space.loss.name must be one of {', '.join(LOSS_NAMES)}, or your own as "
         "package.module:Class; got 'dise' (--set space.loss.name=dise). Did you mean dice? Choose one of them.",
         "  budget.trials must be a whole number; got 'many' (search.yaml line 6, column 3). Give a whole number.",
         "  budget.trails is not a key of the config; got 3 (search.yaml line 5, column 3). Did you mean budget.trials? "

@@ -72,7 +72,7 @@ def test_synthetic_resolves_its_defaults_and_no_other_layout_shows_them():
         ({"layout": "synthetic", "dev_share": 1.0}, "less than 1"),
         ({"layout": "synthetic", "dev_share": 0}, "greater than 0"),
         ({"layout": "synthetic", "dev_shar": 0.1}, "Extra inputs are not permitted"),
-        ({"layout": "coco"}, "'aeroscapes', 'described' or 'synthetic'"),
+        ({"layout": "coco"}, "Input should be 'aeroscapes', 'described'"),
     ],
 )
 def test_refusals_name_rule_value_and_remedy(given, message):

@@ -98,9 +98,12 @@ def test_a_new_layout_refuses_what_its_entry_does_not_name(flat, given, message)
 
 
 def test_a_new_layout_is_named_where_a_name_is_wrong(flat):
-    rule = r"dataset\.layout must be one of aeroscapes, described, synthetic, flat; got 'flatt'.*Did you mean flat\?"
+    rule = rf"dataset\.layout must be one of {', '.join(LAYOUTS)}; got 'flatt'.*Did you mean flat\?"
     with pytest.raises(InputError, match=rule):
         load_data_source(None, ["dataset.layout=flatt"])
+
+
+OR_NAMES = " or ".join((", ".join(map(repr, [*LAYOUTS][:-1])), repr([*LAYOUTS][-1])))
 
 
 @pytest.mark.parametrize("given", [["aeroscapes"], {"aeroscapes": 1}, None, 3, True])
@@ -110,7 +113,7 @@ def test_what_is_no_name_is_refused_as_a_wrong_name_is(given):
     (details,) = refusal.value.errors()
     assert details["type"] == "literal_error"
     assert (details["loc"], details["input"]) == (("layout",), given)
-    assert details["msg"] == "Input should be 'aeroscapes', 'described' or 'synthetic'"
+    assert details["msg"] == f"Input should be {OR_NAMES}"
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

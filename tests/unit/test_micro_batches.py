@@ -191,6 +191,19 @@ def test_our_losses_take_the_logits_as_the_network_computed_them_and_others_floa
     assert seen == [torch.float32 if own else torch.bfloat16]
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_loss_derived_from_ours_with_statistics_of_its_own_is_given_float32(parts):
+    seen = []
+
+    class Derived(DiceLoss):
+        def statistics(self, logits, target):
+            seen.append(logits.dtype)
+            return super().statistics(logits, target)
+
+    train(make_network(), Derived(ignore_index=IGNORED), 6, parts, compute=BF16)
+    assert set(seen) == {torch.float32}
+
+
 def test_a_step_replaces_the_gradient_of_the_step_before(criterion):
     network = make_network()
     for parts in (1, 3):
