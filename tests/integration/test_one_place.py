@@ -210,7 +210,7 @@ def searched(copy):
     (copy / "search.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, "-m", "aerosweep", "search", "search.yaml"]
     environment = os.environ | {"PYTHONPATH": str(copy)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=copy, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=copy, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return copy / "runs", done.stdout
 

@@ -1,6 +1,7 @@
 """The built-in losses: what each is made of, which parameters it has, and how texts name them.
 
-A new loss is a class in `trainable/losses/` and an entry of `LOSSES`; a parameter that no other loss has stands in it.
+A new loss is a class in `trainable/losses/` and an entry of `LOSSES`, which also has the parameters of that loss alone.
+A name means one parameter: losses that have the same one share the `Parameter` object.
 """
 
 from collections.abc import Mapping

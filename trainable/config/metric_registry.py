@@ -23,10 +23,10 @@ class MetricEntry:
         class_title: In sentences, with the class; its name takes the place of `{name}`, its objects that of
             `{objects}`. None: the name and the title.
         lower_is_better: Whether it is minimised.
-        opposite: A metric of the same kind that grows where this one falls, to be named to who needs one; None: none.
+        opposite: A metric of the same kind that grows where this one falls, for the remedy of an error; None: none.
         of_objects: Whether it is made of objects, which only thing classes have; otherwise of pixels.
         is_share: Whether 1 is the most that it can be; otherwise it has no end.
-        lies_in: What a scene must have much of to weigh much in it: true pixels of each class, or of all classes
+        lies_in: A scene's share of the metric is its share of these: true pixels of each class, of all classes
             together, or of the class of the lowest IoU; true objects of each class; images.
     """
 

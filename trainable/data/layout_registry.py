@@ -15,7 +15,7 @@ class Layout:
     Attributes:
         reader: `package.module:function`; the function is a `Reader` of `read_image_set`.
         requires: The keys of `dataset` that it cannot do without, each with the remedy where it is missing.
-        takes: The other keys of `dataset` that only some layouts have and it is one of, each with its default. A set of
+        takes: Further keys of `dataset` that this layout has and not every layout has, each with its default. A set of
             another layout neither has these keys nor records their defaults.
         is_made: Its images are made, not photographed: no evidence about losses.
         title: What a sentence calls such a set, where the set has no name of its own.

@@ -1,7 +1,8 @@
 """The metrics, each a function of sums; `trainable/config/metric_registry.py` names them.
 
-A class that never occurs in the truth has no pixel metrics (NaN) and is left out of every mean, also if it was
-predicted: its false positives are the other classes' false negatives, and are paid for there.
+A function gives NaN where it has no value: it is then not recorded. A class that never occurs in the truth has no pixel
+metrics (NaN) and is left out of every mean, also if it was predicted: its false positives are the other classes' false
+negatives, and are paid for there.
 
 Shapes: D draws of images, C classes.
 """
@@ -84,7 +85,7 @@ def mean_of_present(values_DC: Floats) -> Floats:
     defined = ~np.isnan(values_DC)
     somewhere = defined.any(axis=0)
     if not somewhere.all():
-        # numpy rounds a sum of eight or more by the places of its terms: what is absent must take none.
+        # numpy rounds a sum of eight or more terms by their places: absent classes must not take places.
         values_DC, defined = values_DC[:, somewhere], defined[:, somewhere]
     return _ratio(np.where(defined, values_DC, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
