@@ -118,7 +118,7 @@ def suggestion_times(config: SearchConfig, trials: Sequence[TrialSnapshot]) -> l
     times = []
     for _ in range(SUGGESTIONS):
         began = time.perf_counter()
-        spec = plan.next_spec(known)
+        spec = plan.next_spec(known, len(known))
         times.append(time.perf_counter() - began)
         assert spec is not None
         known[spec.trial_id] = TrialSnapshot(spec)

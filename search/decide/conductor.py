@@ -136,8 +136,13 @@ class Conductor:
             return trial
         return replace(trial, val=TrialRecord(self._folder, trial.spec.trial_id).val())
 
+    @property
+    def _next_number(self) -> int:
+        """No trial has had it."""
+        return max((trial.spec.number for trial in self._trials.values()), default=-1) + 1
+
     def _create(self) -> TrialSpec | None:
-        spec = self._plan.next_spec(self._trials)
+        spec = self._plan.next_spec(self._trials, self._next_number)
         if spec is not None:
             TrialRecord(self._folder, spec.trial_id).create(spec)
             self._trials[spec.trial_id] = TrialSnapshot(spec)

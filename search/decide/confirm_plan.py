@@ -96,11 +96,11 @@ class ConfirmPlan:
         """The runs of the plan and those of earlier plans."""
         return len({*self._planned, *known})
 
-    def next_spec(self, known: Mapping[str, TrialSnapshot]) -> TrialSpec | None:
+    def next_spec(self, known: Mapping[str, TrialSnapshot], number: int) -> TrialSpec | None:
         """The next planned run that has not begun."""
-        for trial_id, (source, number) in self._planned.items():
+        for trial_id, (source, seed_number) in self._planned.items():
             if trial_id not in known:
-                return self._spec(trial_id, len(known), source, number)
+                return self._spec(trial_id, number, source, seed_number)
         return None
 
     def _spec(self, trial_id: str, place: int, source: TrialSnapshot, number: int) -> TrialSpec:

@@ -16,8 +16,8 @@ class Plan(Protocol):
         """How many trials there will be in all, those of earlier launches included."""
         ...
 
-    def next_spec(self, known: Mapping[str, TrialSnapshot]) -> TrialSpec | None:
-        """The next trial that is not known yet, or None when there are to be no more."""
+    def next_spec(self, known: Mapping[str, TrialSnapshot], number: int) -> TrialSpec | None:
+        """The next trial that is not known yet, to be called by `number`, or None when there are to be no more."""
         ...
 
     def remember(self, trial_id: str, epochs: Iterable[EpochRecord]) -> None:

@@ -98,17 +98,18 @@ class Sampler:
         self._told: dict[str, _ToldTrial] = {}
         self._worst: tuple[float, ...] = ()
 
-    def next_point(self, trials: Iterable[TrialSnapshot]) -> dict[str, Value]:
+    def next_point(self, trials: Iterable[TrialSnapshot], number: int) -> dict[str, Value]:
         """The next point to try.
 
         Args:
             trials: All so far, in the order of their suggestion; a trial that has ended does not change any more.
+            number: Of the suggestion: each has random numbers of its own.
 
         Returns:
             All values that exist at the point, by flat key, the fixed ones included.
         """
         observations = [self._observation(trial) for trial in trials]
-        return self.point(observations, len(observations))
+        return self.point(observations, number)
 
     def point(self, observations: Sequence[Observation], number: int) -> dict[str, Value]:
         """The same from observations, for the suggestion `number`."""

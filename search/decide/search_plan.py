@@ -31,13 +31,12 @@ class SearchPlan:
         """The budget; more where an earlier launch had a larger one."""
         return max(self._config.budget.trials, len(known))
 
-    def next_spec(self, known: Mapping[str, TrialSnapshot]) -> TrialSpec | None:
+    def next_spec(self, known: Mapping[str, TrialSnapshot], number: int) -> TrialSpec | None:
         """The next baseline or suggestion, or None when the budget is spent."""
-        number = len(known)
-        if number >= self._config.budget.trials:
+        if len(known) >= self._config.budget.trials:
             return None
         baseline = number < len(self._baselines)
-        values = self._baselines[number] if baseline else self._sampler.next_point(known.values())
+        values = self._baselines[number] if baseline else self._sampler.next_point(known.values(), number)
         return TrialSpec(
             trial_id=trial_name(number),
             number=number,

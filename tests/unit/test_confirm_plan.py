@@ -80,7 +80,7 @@ def planned(config, trials, known=()):
     plan = ConfirmPlan(config, candidates(trials, config.confirm))
     seen = {run.spec.trial_id: run for run in known}
     specs = []
-    while (spec := plan.next_spec(seen)) is not None:
+    while (spec := plan.next_spec(seen, len(seen))) is not None:
         seen[spec.trial_id] = TrialSnapshot(spec)
         specs.append(spec)
     assert plan.total(seen) == len(seen)

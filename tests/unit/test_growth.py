@@ -45,7 +45,7 @@ def test_each_suggestion_is_that_of_a_sampler_without_a_past(objectives):
     sampler = Sampler(SPACE, 7, objectives)
     trials = {}
     for number in range(36):
-        point = sampler.next_point(trials.values())
+        point = sampler.next_point(trials.values(), len(trials))
         known = [Observation.of(trial, objectives) for trial in trials.values()]
         assert point == suggest_point(SPACE, known, 7, number, objectives)
         trials[number] = suggested(number, point)
@@ -60,10 +60,10 @@ def test_what_optuna_is_told_of_an_ended_trial_is_made_once():
     sampler = Sampler(SPACE, 0)
     trials = [suggested(number, suggest_point(SPACE, [], 0, number)) for number in range(3)]
     trials = [ended(with_epochs(trials[0], 0), 0), ended(with_epochs(trials[1], 1), 1), with_epochs(trials[2], 2)]
-    sampler.next_point(trials)
+    sampler.next_point(trials, len(trials))
     before = dict(sampler._told)
     assert set(before) == {"t0000", "t0001"}
-    sampler.next_point([*trials[:2], ended(trials[2], 2)])
+    sampler.next_point([*trials[:2], ended(trials[2], 2)], 3)
     assert all(sampler._told[trial_id] is told for trial_id, told in before.items())
 
 
