@@ -108,7 +108,8 @@ def train(job: Job) -> tuple[Job, ValCounts]:
         for _ in range(config.max_epochs):
             run.step()
         run.measure_val()
-        content = record.folder.read(VAL_COUNTS_FILE)
+        val = record.val()
+        content = record.folder.read(record.val_file(val, VAL_COUNTS_FILE)) if val else None
     if content is None:
         raise RuntimeError(f"{job} was not measured")
     return job, ValCounts.from_bytes(content)

@@ -121,7 +121,7 @@ def made_trial(
     record = TrialRecord(folder, trial_id)
     record.create(spec)
     for name, data in files.items():
-        record.folder.write(record.best_file(EPOCHS, name), data)
+        record.folder.write(record.best_file(epochs[-1], name), data)
     val = None
     if source is not None:
         val = counts(ValCounts, VAL_IMAGES, recall, generator, tau=0.0)

@@ -11,6 +11,7 @@ import numpy as np
 from trainable.measure.val_counts import ValOutcome
 from trainable.record import metric_names as names
 from trainable.record.checkpoint import Checkpoints, from_bytes, to_bytes
+from trainable.record.file_names import epoch_of, files_of
 from trainable.record.metric_names import MIOU
 from trainable.record.record_types import EpochRecord, ValRecord, now_ms
 from trainable.record.trial_record import (
@@ -90,19 +91,18 @@ class TrialRun:
         self._max_epochs = max_epochs
         self._checkpoints = Checkpoints(record.folder)
         self._notes: list[str] = []
-        self._durable = record.epochs()
+        found = record.epoch_files()
+        self._durable = found.durable
         self._trained = self._restore()
         self._in_step = False
-        self.attempt = record.start_attempt(place.node, place.device, self._trained)
+        self._start = record.start_attempt(place.node, place.device, self._trained)
+        self._attempt = record.attempts()
+        record.set_aside(found.rest, self._start)
+        self._prune(newest=len(self._durable))
 
     def _restore(self) -> int:
         """Load the newest whole checkpoint and return its epoch, 0 for a fresh start."""
-        durable = len(self._durable)
-        # What starts that were killed have left, and what lies behind a damaged record.
-        self._record.folder.delete_unfinished("")
-        self._record.discard_after(durable)
-        self._prune(newest=durable)
-        loaded = self._checkpoints.load_newest(durable, self._notes.append)
+        loaded = self._checkpoints.load_newest(self._durable, self._notes.append)
         if loaded is None:
             return 0
         epoch, state = loaded
@@ -124,6 +124,7 @@ class TrialRun:
 
         Raises:
             InterruptedTraining: `should_stop` said so; nothing of the epoch is kept.
+            SupersededError: The trial was started again elsewhere; nothing of the epoch is kept.
             RuntimeError: The last step raised: the training loop is somewhere inside an epoch. A new run continues.
         """
         if self._in_step:
@@ -135,11 +136,12 @@ class TrialRun:
         epoch = self._trained + 1
         outcome = self._trainer.run_epoch(epoch, should_stop)
         self._notes += outcome.notes
+        self._record.require_newest(self._start)
         if epoch > len(self._durable):
             self._keep(self._score(epoch, outcome), outcome)
         else:
             # Its checkpoint was damaged and is made again; record and best files stand as they were.
-            self._save_checkpoint(epoch, outcome)
+            self._save_checkpoint(epoch, self._durable[epoch - 1].start, outcome)
         self._prune(newest=epoch)
         self._trained = epoch
         self._in_step = False
@@ -150,6 +152,7 @@ class TrialRun:
 
         Raises:
             RuntimeError: The weights are gone or damaged.
+            SupersededError: The trial was started again elsewhere.
         """
         last = self._durable[-1] if self._durable else None
         if last is None or last.diverged is not None or last.epoch < self._max_epochs:
@@ -158,14 +161,15 @@ class TrialRun:
             return
         best = self._durable[last.best_epoch - 1]
         outcome = self._trainer.measure_val(self._weights(best), best.metrics.get(names.ADJUSTED_TAU, 0))
+        self._record.require_newest(self._start)
         files = {
             VAL_COUNTS_FILE: outcome.counts.to_bytes(),
             VAL_MATRIX_FILE: _csv(outcome.matrix, self._class_names),
         }
-        self._record.add_val(ValRecord(best.epoch, now_ms(), outcome.metrics), files)
+        self._record.add_val(ValRecord(best.epoch, now_ms(), outcome.metrics, self._start), files)
 
     def _weights(self, best: EpochRecord) -> State:
-        name = self._record.best_file(best.epoch, WEIGHTS_FILE)
+        name = self._record.best_file(best, WEIGHTS_FILE)
         data = self._record.folder.read(name)
         if data is None:
             raise RuntimeError(f"{self._record.folder.url} has no weights of its best epoch, {best.epoch}")
@@ -193,43 +197,45 @@ class TrialRun:
             objective=0.0 if outcome.diverged else objective,
             best_epoch=epoch if improved or before is None else before.best_epoch,
             metrics=metrics | {names.OBJECTIVE: 0.0 if outcome.diverged else objective},
-            attempt=self.attempt,
+            attempt=self._attempt,
             node=self._place.node,
             device=self._place.device,
             diverged=outcome.diverged,
+            start=self._start,
         )
 
     def _keep(self, record: EpochRecord, outcome: EpochOutcome) -> None:
         """Best files and checkpoint first: a record promises that they are there."""
         if record.best_epoch == record.epoch and outcome.diverged is None:
-            self._write_best(record.epoch, outcome)
-        self._save_checkpoint(record.epoch, outcome)
+            self._write_best(record, outcome)
+        self._save_checkpoint(record.epoch, self._start, outcome)
         self._record.append(record)
         self._durable = (*self._durable, record)
 
-    def _save_checkpoint(self, epoch: int, outcome: EpochOutcome) -> None:
+    def _save_checkpoint(self, epoch: int, start: int, outcome: EpochOutcome) -> None:
         # Nothing continues from the last epoch, and its checkpoint would be most of what the end of a trial takes.
         if outcome.diverged is None and epoch < self._max_epochs:
-            self._checkpoints.save(epoch, self._trainer.state())
+            self._checkpoints.save(epoch, start, self._trainer.state())
 
-    def _write_best(self, epoch: int, outcome: EpochOutcome) -> None:
+    def _write_best(self, best: EpochRecord, outcome: EpochOutcome) -> None:
         folder, record = self._record.folder, self._record
         weights = self._trainer.weights()
         if weights:
             content = {"class_names": list(self._class_names), "state_dict": weights}
-            folder.write(record.best_file(epoch, WEIGHTS_FILE), to_bytes(content))
+            folder.write(record.best_file(best, WEIGHTS_FILE), to_bytes(content))
         if outcome.matrix is not None:
             table = _csv(outcome.matrix, self._class_names)
-            folder.write(record.best_file(epoch, CONFUSION_MATRIX_FILE), table)
+            folder.write(record.best_file(best, CONFUSION_MATRIX_FILE), table)
         if outcome.image_counts is not None:
-            folder.write(record.best_file(epoch, PER_IMAGE_COUNTS_FILE), outcome.image_counts.to_bytes())
+            folder.write(record.best_file(best, PER_IMAGE_COUNTS_FILE), outcome.image_counts.to_bytes())
 
     def _prune(self, newest: int) -> None:
-        """Delete the checkpoints and best files that nothing needs any more, also those of a start that was killed."""
-        self._checkpoints.prune(newest)
+        """Delete the checkpoints and best files that records have replaced, also those of a start that was killed."""
+        self._checkpoints.prune(self._durable[:newest])
         folder = self._record.folder
+        best = files_of(self._durable[self._durable[-1].best_epoch - 1]) if self._durable else ""
         for name in folder.names("best"):
-            if name.isdigit() and self._durable and int(name) != self._durable[-1].best_epoch:
+            if name != best and 0 < epoch_of(name) <= len(self._durable):
                 folder.delete_folder(f"best/{name}")
 
 

@@ -65,12 +65,13 @@ def confirmed_trials(
 
 def _counts(folder: Storage, run: TrialSnapshot) -> ValCounts:
     record = TrialRecord(folder.child(FOLDER), run.spec.trial_id)
-    data = record.folder.read(VAL_COUNTS_FILE)
+    name = record.val_file(run.val, VAL_COUNTS_FILE) if run.val else VAL_COUNTS_FILE
+    data = record.folder.read(name)
     try:
         return ValCounts.from_bytes(data or b"")
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"{record.folder.url}/{VAL_COUNTS_FILE} must be the whole file that the run wrote",
+            f"{record.folder.url}/{name} must be the whole file that the run wrote",
             "none" if data is None else f"{type(error).__name__}: {error}",
             f"Delete the folder {record.folder.url} and run `aerosweep confirm` again: the run is made anew",
         ) from error

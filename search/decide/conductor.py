@@ -1,17 +1,21 @@
 """A search from its record: what comes next, who goes on, who has ended; its plan decides, Ray carries it out."""
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from search.decide.plan import Ending, Plan
 from trainable.record.record_types import EndReason, EpochRecord, FailureRecord, TrialSnapshot, TrialSpec
 from trainable.record.storage import Storage
+from trainable.record.trial_numbers import TrialNumbers
 from trainable.record.trial_record import TrialRecord, load_trials, require_specs
 
 
 class Conductor:
     """A search, or its confirmation, as its record tells it.
+
+    Whatever it is told, it decides as one that was made anew from the record at that moment would. One thing alone is
+    not on record: that a machine may yet prove lost. A trial that waits for that when the driver dies is started again.
 
     Args:
         plan: Which trials there are to be, and which of them go on.
@@ -30,16 +34,19 @@ class Conductor:
         self._max_attempts = max_attempts
         self._trials = {trial.spec.trial_id: trial for trial in load_trials(folder)}
         require_specs(folder, self._trials)
-        for trial_id, trial in self._trials.items():
-            self._plan.remember(trial_id, trial.epochs)
+        self._numbers = TrialNumbers(folder, (trial.spec.number for trial in self._trials.values()))
+        for trial in self._trials.values():
+            self._plan.remember(trial.spec.trial_id, self._judged_epochs(trial))
         self._ended = sum(trial.end is not None for trial in self._trials.values())
         self._running: set[str] = set()
         self._unfinished: deque[str] = deque()
+        self._suspicions: Counter[str] = Counter()
+        self._awaiting: dict[str, str] = {}
 
     def recover(self) -> None:
         """Write the end markers that a dead driver owed, tell of every known trial, and queue the unfinished ones."""
         for trial in list(self._trials.values()):
-            ending = self._plan.ended(trial) if trial.end is None else None
+            ending = self._owed(trial) if trial.end is None else None
             if ending is not None:
                 self._end(trial, *ending)
             else:
@@ -57,6 +64,11 @@ class Conductor:
         return frozenset(self._running)
 
     @property
+    def awaiting(self) -> frozenset[str]:
+        """Trials that are given up unless a machine proves lost."""
+        return frozenset(self._awaiting)
+
+    @property
     def total(self) -> int:
         """Trials in all, those to come included."""
         return self._plan.total(self._trials)
@@ -69,7 +81,7 @@ class Conductor:
     def next_trial(self) -> TrialSpec | None:
         """The next trial to run: those that wait for another start first, then new ones; None when there are no more.
 
-        While trials run there may be more later: one that fails waits for another start.
+        While trials run, or await a verdict, there may be more later: one that fails waits for another start.
         """
         spec = self._trials[self._unfinished.popleft()].spec if self._unfinished else self._create()
         if spec is not None:
@@ -84,51 +96,112 @@ class Conductor:
             Whether the trial goes on; where not, its end marker is written.
         """
         trial = self._trials[trial_id]
-        new = epoch.epoch > len(trial.epochs)
-        if new:
-            epochs = self._up_to(trial, epoch)
-            self._plan.remember(trial_id, epochs[:-1])
-            trial = self._change(replace(trial, epochs=epochs, attempts=epoch.attempt))
-        trial = self._with_measurement(trial)
-        # An epoch that is trained again after a damaged checkpoint has been judged before, against fewer trials.
-        ending = self._ending(trial, epoch) if new else self._plan.ended(trial)
-        if ending is not None:
-            self._end(trial, *ending)
-        return ending is None
+        if epoch.epoch == len(trial.epochs) + 1:
+            return self._take(trial, (*trial.epochs, epoch))
+        if trial.epochs[epoch.epoch - 1 : epoch.epoch] == (epoch,):
+            # It is trained again after a damaged checkpoint, or is the last and comes once more.
+            return self._take(trial, trial.epochs)
+        # A process that died between an epoch's record and its result, or a damaged record that was set aside.
+        return self._take(trial, TrialRecord(self._folder, trial_id).epochs()[: epoch.epoch])
 
     def trial_failed(self, trial_id: str, detail: str) -> None:
         """Take note that a trial cannot go on, however often it is started."""
-        self._end(self._trials[trial_id], "failed", detail)
+        if self._catch_up(trial_id):
+            self._end(self._trials[trial_id], "failed", detail)
 
-    def attempt_failed(self, trial_id: str, reason: str, counted: bool) -> FailureRecord:
+    def attempt_failed(self, trial_id: str, reason: str, counted: bool, suspected: bool = False) -> FailureRecord:
         """Take note that a trial's process has come to its end; it waits for another start, or is given up.
 
         Args:
             trial_id: Its id.
             reason: One line.
             counted: Whether the trial is to blame; False where its machine was lost.
+            suspected: Whether the machine may yet prove lost: `excuse` or `convict` follows.
         """
-        record = TrialRecord(self._folder, trial_id)
-        failure = record.add_failure(reason, counted)
-        if counted and sum(each.counted for each in record.failures()) >= self._max_attempts:
-            self.trial_failed(trial_id, reason)
-        else:
-            self._running.discard(trial_id)
-            self._unfinished.append(trial_id)
+        failure = TrialRecord(self._folder, trial_id).add_failure(reason, counted)
+        self._suspicions[trial_id] += suspected
+        if self._catch_up(trial_id):
+            self._start_again(trial_id, reason)
         return failure
 
     def excuse(self, trial_id: str, failure: FailureRecord) -> None:
         """Take note that the machine of a failed start was lost, as it turned out."""
         TrialRecord(self._folder, trial_id).excuse(failure)
+        self._settle(trial_id)
 
-    def _up_to(self, trial: TrialSnapshot, epoch: EpochRecord) -> tuple[EpochRecord, ...]:
-        """The epochs up to and with a new one.
+    def convict(self, trial_id: str) -> None:
+        """Take note that the machine of a failed start was not lost, as far as can be told."""
+        self._settle(trial_id)
 
-        A process that died between an epoch's record and its result leaves an epoch that the driver has not seen.
+    def _settle(self, trial_id: str) -> None:
+        self._suspicions[trial_id] -= 1
+        reason = self._awaiting.pop(trial_id, None)
+        if reason is not None:
+            self._start_again(trial_id, reason)
+
+    def _start_again(self, trial_id: str, reason: str) -> None:
+        """Queue a trial for another start, or give it up, or wait until it is known which."""
+        self._running.discard(trial_id)
+        failures = TrialRecord(self._folder, trial_id).failures()
+        if sum(failure.counted for failure in failures) < self._max_attempts:
+            self._unfinished.append(trial_id)
+        elif self._suspicions[trial_id] > 0:
+            self._awaiting[trial_id] = reason
+        else:
+            self._end(self._trials[trial_id], "failed", reason)
+
+    def _catch_up(self, trial_id: str) -> bool:
+        """Take note of what a process has recorded without a word, before another decides on it.
+
+        Returns:
+            Whether the trial has not ended with that.
         """
-        if epoch.epoch == len(trial.epochs) + 1:
-            return (*trial.epochs, epoch)
-        return TrialRecord(self._folder, trial.spec.trial_id).epochs()[: epoch.epoch]
+        epochs = TrialRecord(self._folder, trial_id).epochs()
+        trial = self._trials[trial_id]
+        return epochs == trial.epochs or self._take(trial, epochs)
+
+    def _take(self, trial: TrialSnapshot, epochs: Sequence[EpochRecord]) -> bool:
+        """Take note of all durable epochs of a trial, and judge the new ones.
+
+        Returns:
+            Whether the trial goes on.
+        """
+        stopped = None
+        for place, epoch in enumerate(epochs):
+            if trial.epochs[place : place + 1] == (epoch,):
+                continue
+            trial = self._change(replace(trial, epochs=tuple(epochs[: place + 1]), attempts=epoch.attempt))
+            stopped = stopped or self._judge(trial, epoch)
+        trial = self._with_measurement(trial)
+        ending = self._plan.ended(trial) or stopped
+        if ending is not None:
+            self._end(trial, *ending)
+        return ending is None
+
+    def _judge(self, trial: TrialSnapshot, epoch: EpochRecord) -> Ending | None:
+        """Compare a trial with others where its plan does so, once and for all."""
+        if not self._plan.judges(epoch.epoch):
+            return None
+        record = TrialRecord(self._folder, trial.spec.trial_id)
+        if record.judged(epoch.epoch):  # against fewer trials; its record was damaged since, and it was trained again
+            self._plan.remember(trial.spec.trial_id, [epoch])
+            return None
+        ending = self._plan.stops(trial, epoch)
+        if ending is None:
+            record.judge(epoch.epoch)
+        return ending
+
+    def _judged_epochs(self, trial: TrialSnapshot) -> tuple[EpochRecord, ...]:
+        """All but a last one at which the driver died: a trial is handed its next epoch when it has been judged."""
+        if trial.end is not None or not trial.epochs or not self._plan.judges(trial.epochs[-1].epoch):
+            return trial.epochs
+        judged = TrialRecord(self._folder, trial.spec.trial_id).judged(trial.epochs[-1].epoch)
+        return trial.epochs if judged else trial.epochs[:-1]
+
+    def _owed(self, trial: TrialSnapshot) -> Ending | None:
+        """How a trial has ended for which the driver died before it could say so."""
+        stopped = self._judge(trial, trial.epochs[-1]) if trial.epochs else None
+        return self._plan.ended(trial) or stopped
 
     def _with_measurement(self, trial: TrialSnapshot) -> TrialSnapshot:
         """A confirmation's worker measures on val before it reports its last epoch."""
@@ -136,20 +209,13 @@ class Conductor:
             return trial
         return replace(trial, val=TrialRecord(self._folder, trial.spec.trial_id).val())
 
-    @property
-    def _next_number(self) -> int:
-        """No trial has had it."""
-        return max((trial.spec.number for trial in self._trials.values()), default=-1) + 1
-
     def _create(self) -> TrialSpec | None:
-        spec = self._plan.next_spec(self._trials, self._next_number)
+        spec = self._plan.next_spec(self._trials, self._numbers.next)
         if spec is not None:
             TrialRecord(self._folder, spec.trial_id).create(spec)
+            self._numbers.given()
             self._trials[spec.trial_id] = TrialSnapshot(spec)
         return spec
-
-    def _ending(self, trial: TrialSnapshot, epoch: EpochRecord) -> Ending | None:
-        return self._plan.ended(trial) or self._plan.stops(trial, epoch)
 
     def _end(self, trial: TrialSnapshot, reason: EndReason, detail: str) -> None:
         trial_id = trial.spec.trial_id

@@ -120,6 +120,10 @@ class ConfirmPlan:
             confirms=source.spec.trial_id,
         )
 
+    def judges(self, epoch: int) -> bool:
+        """Never."""
+        return False
+
     def remember(self, trial_id: str, epochs: Iterable[EpochRecord]) -> None:
         """Nothing: nobody is judged by others."""
 

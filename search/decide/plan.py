@@ -20,12 +20,16 @@ class Plan(Protocol):
         """The next trial that is not known yet, to be called by `number`, or None when there are to be no more."""
         ...
 
+    def judges(self, epoch: int) -> bool:
+        """Whether trials are compared with others at an epoch."""
+        ...
+
     def remember(self, trial_id: str, epochs: Iterable[EpochRecord]) -> None:
         """Take note of epochs that were judged before, or that nobody judged."""
         ...
 
     def stops(self, trial: TrialSnapshot, epoch: EpochRecord) -> Ending | None:
-        """Whether a trial ends early with its new epoch, and why."""
+        """Whether a trial ends early with an epoch at which trials are compared, and why; asked once."""
         ...
 
     def ended(self, trial: TrialSnapshot) -> Ending | None:

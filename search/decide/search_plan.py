@@ -46,6 +46,10 @@ class SearchPlan:
             created_ms=now_ms(),
         )
 
+    def judges(self, epoch: int) -> bool:
+        """At ASHA's rungs."""
+        return epoch in self._rungs.milestones
+
     def remember(self, trial_id: str, epochs: Iterable[EpochRecord]) -> None:
         """Fill ASHA's rungs."""
         self._rungs.fill(trial_id, epochs)

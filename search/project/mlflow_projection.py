@@ -295,9 +295,10 @@ class _Session:
         paths = {}
         if trial.best is not None:
             for name in (CONFUSION_MATRIX_FILE, PER_IMAGE_COUNTS_FILE):
-                paths[name] = record.best_file(trial.best.epoch, name)
+                paths[name] = record.best_file(trial.best, name)
         if trial.val is not None:
-            paths |= {path.replace("/", "_"): path for path in (VAL_COUNTS_FILE, VAL_MATRIX_FILE)}
+            for name in (VAL_COUNTS_FILE, VAL_MATRIX_FILE):
+                paths[name.replace("/", "_")] = record.val_file(trial.val, name)
         found = record.folder.read_many(list(paths.values()))
         return {name: found[path] for name, path in paths.items() if path in found}
 
@@ -327,7 +328,7 @@ class _Session:
         if trial.best is None or TAG_WEIGHTS in run.tags:
             return
         record = TrialRecord(self._folder, trial.spec.trial_id)
-        data = record.folder.read(record.best_file(trial.best.epoch, WEIGHTS_FILE))
+        data = record.folder.read(record.best_file(trial.best, WEIGHTS_FILE))
         if data is not None:
             self._tracker.upload(run, {WEIGHTS_FILE: data})
             self._tracker.log(run, tags={TAG_WEIGHTS: str(trial.best.epoch)})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from trainable.record.checkpoint import Checkpoints
+from trainable.record.file_names import files_of
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.storage import Storage
 from trainable.record.trial_record import WEIGHTS_FILE, TrialRecord, load_trials
@@ -53,10 +54,11 @@ class Retention:
         """Delete all that no ended trial needs; what is left may hold weights."""
         folder = TrialRecord(self._folder, trial.spec.trial_id).folder
         Checkpoints(folder).clear()
-        best = trial.best
+        folder.delete_unfinished("")  # what killed workers have left half-written
+        best = files_of(trial.best) if trial.best else ""
         for name in folder.names(_BEST_FOLDER):
             # A worker that died between its best files and its record, or between its record and its cleaning up.
-            if best is None or name != f"{best.epoch:04d}":
+            if name != best:
                 folder.delete_folder(f"{_BEST_FOLDER}/{name}")
         self._cleaned.add(trial.spec.trial_id)
         self._holders[trial.spec.trial_id] = trial
@@ -64,5 +66,5 @@ class Retention:
     def _delete_weights(self, trial: TrialSnapshot) -> None:
         record = TrialRecord(self._folder, trial.spec.trial_id)
         if trial.best is not None:
-            record.folder.delete(record.best_file(trial.best.epoch, WEIGHTS_FILE))
+            record.folder.delete(record.best_file(trial.best, WEIGHTS_FILE))
         del self._holders[trial.spec.trial_id]

@@ -1,8 +1,8 @@
 """The folder of a search: what it is, and whether a new launch may continue it."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -10,27 +10,14 @@ import yaml
 from search.config.config_file import SEARCH_FILE
 from search.config.config_yaml import dump_yaml
 from search.config.search_config import SearchConfig, new_search_id
+from search.record.recorded_config import as_recorded, differences
 from trainable.data.data_identity import DataIdentity, require_same_data
 from trainable.errors import InputError
+from trainable.record.record_format import NewerRecordError, encode, require_fields, understood
 from trainable.record.record_types import now_ms
 from trainable.record.storage import Storage
 
 _META_FILE: Final = "search.json"
-
-_MAY_CHANGE: Final = (
-    "storage",
-    "dataset.root",  # the data are recognised by their fingerprint, wherever they lie
-    "dataset.description",
-    "budget.trials",
-    "budget.hours",
-    "confirm",
-    "report",
-    "resources",
-    "runtime.epoch_timeout_minutes",
-    "runtime.max_attempts",
-    "tracking",
-)
-"""What a resume may set anew; everything else would make its trials incomparable with those before."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +41,17 @@ def read_meta(folder: Storage) -> SearchMeta | None:
     """The identity of the search in `folder`, or None where there is no search.
 
     Raises:
-        InputError: It is damaged.
+        InputError: It is damaged, or a newer version wrote it.
     """
     data = folder.read(_META_FILE)
     if data is None:
         return None
     try:
-        return SearchMeta(**json.loads(data))
+        values = understood(json.loads(data), f"{folder.url}/{_META_FILE}")
+        require_fields(SearchMeta, values, f"{folder.url}/{_META_FILE}")
+        return SearchMeta(**values)
+    except NewerRecordError:
+        raise
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{folder.url}/{_META_FILE} must say which search this is",
@@ -70,8 +61,17 @@ def read_meta(folder: Storage) -> SearchMeta | None:
         ) from error
 
 
-def require_startable(config: SearchConfig, folder: Storage, resume: bool) -> None:
+def startable(config: SearchConfig, folder: Storage, resume: bool, say: Callable[[str], None]) -> SearchConfig:
     """Check that this config may be launched into its folder, before anything expensive happens.
+
+    Args:
+        config: Of the launch.
+        folder: Of the search.
+        resume: Whether the search is to be there.
+        say: Prints a line for the user.
+
+    Returns:
+        The config; what it leaves open is as recorded where a default was another one then.
 
     Raises:
         InputError: The folder holds a search and this is no resume, or holds none and this is one, or the config
@@ -92,8 +92,7 @@ def require_startable(config: SearchConfig, folder: Storage, resume: bool) -> No
             "none there",
             "Start it without --resume, or mend name or --output",
         )
-    if exists and resume:
-        _require_same(config, folder)
+    return _continued(config, folder, say) if exists and resume else config
 
 
 def write_search(config: SearchConfig, folder: Storage, data: DataIdentity) -> SearchMeta:
@@ -107,40 +106,39 @@ def write_search(config: SearchConfig, folder: Storage, data: DataIdentity) -> S
         # Nothing is of the data of a launch that ended before its first trial: they may have been mended since.
         data.write(folder)
         meta = SearchMeta(new_search_id(), config.name, data.fingerprint, now_ms())
-        folder.write(_META_FILE, json.dumps(asdict(meta)).encode())
     else:
         require_same_data(folder, meta.data_fingerprint, data)
+    folder.write(_META_FILE, encode(meta))  # also in an older search: from here on its records are of this format
     folder.write(SEARCH_FILE, dump_yaml(config.model_dump(mode="json")).encode())
     return meta
 
 
-def _require_same(config: SearchConfig, folder: Storage) -> None:
-    differences = list(_differences(_recorded_config(folder), config.model_dump(mode="json")))
-    if differences:
+def _continued(config: SearchConfig, folder: Storage, say: Callable[[str], None]) -> SearchConfig:
+    found = differences(config, _recorded_config(folder))
+    changed = [str(difference) for difference in found if not difference.left_open]
+    if changed:
         raise InputError(
             "a resume may change budget.trials, budget.hours, resources, tracking, confirm and where the data lie, "
             "nothing else",
-            "; ".join(differences),
+            "; ".join(changed),
             "Undo these changes, or start a new search under another name",
         )
+    for difference in found:
+        default = f"a new search would have {difference.now}"
+        say(f"note: {difference.key} stays {difference.before}, as the search began ({default})")
+    return as_recorded(config, {each.key: each.before for each in found}) if found else config
 
 
-def _recorded_config(folder: Storage) -> Any:
+def _recorded_config(folder: Storage) -> Mapping[str, Any]:
     try:
-        return yaml.safe_load(folder.read(SEARCH_FILE) or b"{}")
+        values = yaml.safe_load(folder.read(SEARCH_FILE) or b"{}")
+        found = f"a list or a scalar ({type(values).__name__})"
     except yaml.YAMLError as error:
+        values, found = None, " ".join(str(error).split())
+    if not isinstance(values, Mapping):
         raise InputError(
             f"{folder.url}/{SEARCH_FILE} must be the config that the search began with",
-            " ".join(str(error).split()),
+            found,
             "Put a copy of your config there: the file is damaged",
-        ) from error
-
-
-def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    if any(key == allowed or key.startswith(f"{allowed}.") for allowed in _MAY_CHANGE):
-        return
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for name in sorted({*before, *now}):
-            yield from _differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif before != now:
-        yield f"{key} was {before} and is {now}"
+        )
+    return values

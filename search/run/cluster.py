@@ -20,6 +20,7 @@ class Cluster:
 
     Args:
         nodes: `ray.nodes`.
+        own_address: IP address of the driver's machine, by Ray; empty where it is none of the cluster's.
         grown: The machines that there are when it has grown as far as it may; none if it is of a fixed size.
         clock: Monotonic seconds.
     """
@@ -27,9 +28,11 @@ class Cluster:
     def __init__(
         self,
         nodes: Callable[[], Sequence[Mapping[str, Any]]],
+        own_address: str = "",
         grown: Sequence[Machine] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.own_address = own_address
         self.grown = grown
         self._nodes = nodes
         self._clock = clock

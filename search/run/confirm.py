@@ -12,7 +12,7 @@ from search.project.search_projections import DRAIN_SECONDS, finish_in_time, kep
 from search.project.sync import sync
 from search.project.tracking_uri import tracking_uri
 from search.record.lease import Lease
-from search.record.search_folder import SearchMeta, read_meta, require_startable
+from search.record.search_folder import SearchMeta, read_meta, startable
 from search.run.preflight import check_machine
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
@@ -68,7 +68,7 @@ def run_confirmation(
     if meta is None:
         raise InputError(f"confirm needs a recorded search in {folder.url}", "none there", "Run the search first")
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
-    require_startable(config, folder, resume=True)
+    config = startable(config, folder, True, say)
     check_machine(config.runtime, address)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, on_decode, say)

@@ -13,7 +13,7 @@ from search.decide.search_plan import SearchPlan
 from search.project.search_projections import SearchProjections, write_leaderboard
 from search.project.tracking_uri import tracking_uri, ui_command
 from search.record.lease import Lease
-from search.record.search_folder import require_startable, write_search
+from search.record.search_folder import startable, write_search
 from search.run.preflight import check_data, check_machine, check_names, check_search
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
@@ -80,7 +80,7 @@ def run_search(
     config = inlined(config)
     folder = Storage(config.folder)
     uri, _ = tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
-    require_startable(config, folder, resume)
+    config = startable(config, folder, resume, say)
     check_machine(config.runtime, address)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     identity = _checked_data(config, cache_dir, say, on_decode)

@@ -27,22 +27,28 @@ class LostMachines:
     """Tells a machine that is gone, which is no fault of its trials, from a process that died.
 
     A machine that is taken away ends its processes before it goes: such a failure counts at first, and is excused when
-    its machine turns out to be gone.
+    its machine turns out to be gone. The driver's own machine is never suspected.
 
     Args:
         addresses: IP addresses of the machines that are alive, by Ray.
+        own: IP address of the driver's machine.
         excuse: Called with a trial's id and its failure when that was a lost machine after all.
+        convict: Called with a trial's id when its machine is still there after two minutes.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
         addresses: Callable[[], frozenset[str]],
+        own: str,
         excuse: Callable[[str, FailureRecord], None],
+        convict: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._addresses = addresses
+        self._own = own
         self._excuse = excuse
+        self._convict = convict
         self._clock = clock
         self._suspects: list[_Suspect] = []
 
@@ -54,20 +60,29 @@ class LostMachines:
         """
         return _LOST.search(account) is not None or self._gone(_address(account))
 
+    def may_be_one(self, account: str) -> bool:
+        """Whether a failure that is not known as the loss of a machine may yet prove to be one.
+
+        Args:
+            account: As for `is_one`.
+        """
+        return _address(account) not in ("", self._own)
+
     def suspect(self, trial_id: str, failure: FailureRecord, account: str) -> None:
-        """Keep an eye on the machine of a process that died."""
-        address = _address(account)
-        if address and failure.counted:
-            self._suspects.append(_Suspect(trial_id, failure, address, self._clock() + _SUSPICION_SECONDS))
+        """Keep an eye on the machine of a process that died, until it is excused or convicted."""
+        self._suspects.append(_Suspect(trial_id, failure, _address(account), self._clock() + _SUSPICION_SECONDS))
 
     def look(self) -> None:
-        """Excuse the failures whose machine has turned out to be gone."""
+        """Excuse the failures whose machine has turned out to be gone, and convict the others when their time is up."""
         for suspect in list(self._suspects):
-            if self._gone(suspect.address):
-                self._excuse(suspect.trial_id, suspect.failure)
-            elif self._clock() < suspect.until:
+            gone = self._gone(suspect.address)
+            if not gone and self._clock() < suspect.until:
                 continue
             self._suspects.remove(suspect)
+            if gone:
+                self._excuse(suspect.trial_id, suspect.failure)
+            else:
+                self._convict(suspect.trial_id)
 
     def _gone(self, address: str) -> bool:
         return bool(address) and address not in self._addresses()

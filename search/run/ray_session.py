@@ -140,7 +140,8 @@ def _no_cluster(address: str, why: str) -> InputError:
 
 def _cluster(ray: Any, joined: bool) -> Cluster:
     # The head of a cluster may run a search of its own, alone.
-    return Cluster(ray.nodes, grown_machines(Path.home() / BOOTSTRAP_CONFIG) if joined else [])
+    grown = grown_machines(Path.home() / BOOTSTRAP_CONFIG) if joined else []
+    return Cluster(ray.nodes, ray.util.get_node_ip_address(), grown)
 
 
 def run_tune(trainable: type, share: Mapping[str, float], searcher: Any, scheduler: Any, callback: Any) -> None:

@@ -62,15 +62,21 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         conductor: Decides which.
         capacity: Says when.
         assignment: Turns a trial's spec into the config that the trainable is given.
+        turn: What is to be done at every turn: Tune's loop has none as long as no trial is alive.
     """
 
     def __init__(
-        self, conductor: Conductor, capacity: Capacity, assignment: Callable[[TrialSpec], dict[str, Any]]
+        self,
+        conductor: Conductor,
+        capacity: Capacity,
+        assignment: Callable[[TrialSpec], dict[str, Any]],
+        turn: Callable[[], None],
     ) -> None:
         super().__init__(metric=_OBJECTIVE, mode="max")
         self._conductor = conductor
         self._capacity = capacity
         self._assignment = assignment
+        self._turn = turn
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config, None as long as there is none to hand out, or FINISHED.
@@ -78,11 +84,13 @@ class RecordSearcher(Searcher):  # type: ignore[misc]  # Ray ships no types
         Tune never asks again after FINISHED, and a trial that runs may yet have to be started once more.
         """
         with leaving_tune():
+            if not self._conductor.running:
+                self._turn()
             spec = self._conductor.next_trial() if self._capacity.free else None
         if spec is not None:
             return self._assignment(spec)
         finished: str = Searcher.FINISHED
-        return None if self._conductor.running else finished
+        return None if self._conductor.running or self._conductor.awaiting else finished
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the conductor ended the trial when its last epoch came in."""
@@ -159,10 +167,18 @@ class DriverCallback(Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill what hangs, and what else a turn does."""
         with leaving_tune():
-            if not self._turn():
-                raise SearchStopped
-            self._lost.look()
+            self.turn()
         self._kill_hung()
+
+    def turn(self) -> None:
+        """What is to be done again and again.
+
+        Raises:
+            SearchStopped: The search is to end.
+        """
+        if not self._turn():
+            raise SearchStopped
+        self._lost.look()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial's clock starts."""
@@ -184,12 +200,13 @@ class DriverCallback(Callback):  # type: ignore[misc]
         self._heard.pop(trial, None)
         trial_id, account = trial.config[TRIAL_ID], failure_text(trial)
         lost, given_up = self._lost.is_one(account), was_given_up(account)
+        counted = not (lost or given_up)
+        suspected = counted and self._lost.may_be_one(account)
         with leaving_tune():
-            failure = self._conductor.attempt_failed(
-                trial_id, self._why(trial, account), counted=not (lost or given_up)
-            )
+            failure = self._conductor.attempt_failed(trial_id, self._why(trial, account), counted, suspected)
             self._require_a_process(trial_id, given_up and not lost)
-        self._lost.suspect(trial_id, failure, account)
+        if suspected:
+            self._lost.suspect(trial_id, failure, account)
 
     def _require_a_process(self, trial_id: str, given_up: bool) -> None:
         """End a search whose cluster starts nothing: no trial is to blame, and trying for ever would say nothing."""

@@ -93,7 +93,7 @@ class TuneLaunch:
             assignment = _Assignment(config, self._folder, cache_dir, allotment.share, self._fingerprint)
             callback = DriverCallback(
                 conductor,
-                LostMachines(lambda: cluster.addresses, conductor.excuse),
+                LostMachines(lambda: cluster.addresses, cluster.own_address, conductor.excuse, conductor.convict),
                 60 * config.runtime.epoch_timeout_minutes,
                 self._turn,
             )
@@ -102,7 +102,7 @@ class TuneLaunch:
                 run_tune(
                     trainable or SegmentationTrainable,
                     ray_resources(allotment.share),
-                    RecordSearcher(conductor, self._capacity, assignment),
+                    RecordSearcher(conductor, self._capacity, assignment, callback.turn),
                     RecordScheduler(conductor, self._view.say),
                     callback,
                 )

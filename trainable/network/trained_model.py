@@ -31,14 +31,14 @@ def load_trained_model(folder: str, trial_id: str) -> nn.Module:
         raise InputError(f"a trial of the search in {folder}", repr(trial_id), f"Choose one of {', '.join(trials)}")
     best = trials[trial_id].best
     record = TrialRecord(search, trial_id)
-    data = None if best is None else record.folder.read(record.best_file(best.epoch, WEIGHTS_FILE))
+    data = None if best is None else record.folder.read(record.best_file(best, WEIGHTS_FILE))
     if best is None or data is None:
         raise InputError(
             "weights are kept for the best trials and the best of each loss",
             f"none for {trial_id}",
             "Raise confirm.top in the search's config, or train this configuration again with `aerosweep train`",
         )
-    weights = f"{record.folder.url}/{record.best_file(best.epoch, WEIGHTS_FILE)}"
+    weights = f"{record.folder.url}/{record.best_file(best, WEIGHTS_FILE)}"
     try:
         return model_from_weights(ModelConfig.model_validate(trials[trial_id].spec.config["model"]), data)
     except InputError:

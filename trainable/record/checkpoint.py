@@ -1,13 +1,16 @@
-"""Checkpoints: the training state as bytes, never unpickled, named by epoch, the last two kept."""
+"""Checkpoints: the training state as bytes, never unpickled, named by epoch and start, the last two kept."""
 
 import io
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
 
+from trainable.record.file_names import epoch_of, files_name, files_of
+from trainable.record.record_format import NewerRecordError, newer_record
+from trainable.record.record_types import EpochRecord
 from trainable.record.storage import Storage
 
 _FORMAT: Final = 1
@@ -25,62 +28,77 @@ class Checkpoints:
     def __init__(self, folder: Storage) -> None:
         self._folder = folder
 
-    def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Write the state after `epoch`."""
-        self._folder.write(_name(epoch), to_bytes({"format": _FORMAT, "epoch": epoch, "state": state}))
+    def save(self, epoch: int, start: int, state: dict[str, Any]) -> None:
+        """Write the state after `epoch`, which the start `start` has trained."""
+        self._folder.write(_name(epoch, start), to_bytes({"format": _FORMAT, "epoch": epoch, "state": state}))
 
-    def load_newest(self, up_to: int, refuse: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
-        """The newest whole checkpoint of epoch `up_to` or earlier; damaged ones are passed over.
+    def load_newest(
+        self, durable: Sequence[EpochRecord], refuse: Callable[[str], None]
+    ) -> tuple[int, dict[str, Any]] | None:
+        """The newest whole checkpoint that a durable epoch promises; damaged ones are passed over.
 
         Args:
-            up_to: The last durable epoch: a checkpoint beyond it has no record and does not count.
+            durable: The durable epochs: a checkpoint of another start than their record's does not count.
             refuse: Called with the name of each damaged one and what is wrong with it.
 
         Returns:
             The epoch and the state, or None where there is none.
+
+        Raises:
+            NewerRecordError: A newer version wrote one.
         """
-        for epoch in sorted(self._epochs(), reverse=True):
-            if epoch > up_to:
-                continue
-            loaded = self._load(epoch, refuse)
+        present = set(self._names())
+        for record in reversed(durable):
+            loaded = self._load(record, refuse) if files_of(record) in present else None
             if loaded is not None:
-                return epoch, loaded
+                return record.epoch, loaded
         return None
 
-    def prune(self, newest: int) -> None:
-        """Delete all but those of epoch `newest` and of the one before it.
+    def prune(self, durable: Sequence[EpochRecord]) -> None:
+        """Delete all of durable epochs but the newest two that these promise.
 
-        What lies beyond `newest` is damaged, or of epochs without a record: they are trained again.
+        Checkpoints beyond stay: another start may be writing their record.
+
+        Args:
+            durable: The epochs up to the last that was trained.
         """
-        epochs = self._epochs()
-        kept = [epoch for epoch in epochs if epoch <= newest][-_KEPT:]
-        for epoch in epochs:
-            if epoch not in kept:
-                self._folder.delete(_name(epoch))
+        promised = [files_of(record) for record in durable]
+        present = self._names()
+        kept = [name for name in promised if name in present][-_KEPT:]
+        for name in present:
+            if epoch_of(name) <= len(durable) and name not in kept:
+                self._folder.delete(_path(name))
 
     def clear(self) -> None:
         """Delete all: the trial has ended and nothing continues from here."""
-        for epoch in self._epochs():
-            self._folder.delete(_name(epoch))
+        for name in self._names():
+            self._folder.delete(_path(name))
 
-    def _epochs(self) -> list[int]:
+    def _names(self) -> list[str]:
+        """What names their epochs and starts."""
         stems = (name.removesuffix(".pt") for name in self._folder.names("checkpoints"))
-        return sorted(int(stem) for stem in stems if stem.isdigit())
+        return [stem for stem in stems if epoch_of(stem)]
 
-    def _load(self, epoch: int, refuse: Callable[[str], None]) -> dict[str, Any] | None:
-        data = self._folder.read(_name(epoch))
+    def _load(self, record: EpochRecord, refuse: Callable[[str], None]) -> dict[str, Any] | None:
+        path = _path(files_of(record))
+        data = self._folder.read(path)
         if data is None:
             return None
         try:
-            return _state(from_bytes(data), epoch)
+            return _state(from_bytes(data), record.epoch, f"{self._folder.url}/{path}")
+        except NewerRecordError:
+            raise
         except Exception as error:  # whatever a damaged file makes the reader raise
-            refuse(f"checkpoint {self._folder.url}/{_name(epoch)} is damaged and passed over: {error}")
+            refuse(f"checkpoint {self._folder.url}/{path} is damaged and passed over: {error}")
             return None
 
 
-def _state(content: dict[str, Any], epoch: int) -> dict[str, Any]:
-    if content["format"] != _FORMAT or content["epoch"] != epoch:
-        raise ValueError(f"it holds format {content['format']}, epoch {content['epoch']}")
+def _state(content: dict[str, Any], epoch: int, name: str) -> dict[str, Any]:
+    number = content["format"]
+    if number > _FORMAT:
+        raise newer_record(name, f"format {number}, and {_FORMAT} is the latest known")
+    if number != _FORMAT or content["epoch"] != epoch:
+        raise ValueError(f"it holds format {number}, epoch {content['epoch']}")
     state: dict[str, Any] = content["state"]
     return state
 
@@ -112,5 +130,9 @@ def from_bytes(data: bytes) -> dict[str, Any]:
     return values
 
 
-def _name(epoch: int) -> str:
-    return f"checkpoints/{epoch:04d}.pt"
+def _name(epoch: int, start: int) -> str:
+    return _path(files_name(epoch, start))
+
+
+def _path(name: str) -> str:
+    return f"checkpoints/{name}.pt"

@@ -29,6 +29,7 @@ class EpochRecord:
         node: Host name.
         device: `cpu` or the GPU's name.
         diverged: Why the trial cannot go on, or None.
+        start: Number of the start that trained it, from 1, which names its files; 0 in records of format 1.
     """
 
     epoch: int
@@ -40,6 +41,7 @@ class EpochRecord:
     node: str = ""
     device: str = ""
     diverged: str | None = None
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ class ValRecord:
         epoch: Best on dev; its weights were measured.
         time_ms: When, milliseconds since 1970.
         metrics: Finite values by name, as those of dev are named.
+        start: Number of the start that measured it, from 1, which names its files; 0 in records of format 1.
     """
 
     epoch: int
     time_ms: int
     metrics: dict[str, float]
+    start: int = 0
 
 
 @dataclass(frozen=True)
