@@ -98,7 +98,7 @@ class TrialRun:
         self._start = record.start_attempt(place.node, place.device, self._trained)
         self._attempt = record.attempts()
         record.set_aside(found.rest, self._start)
-        self._prune(newest=len(self._durable))
+        self._prune(newest=self._trained)
 
     def _restore(self) -> int:
         """Load the newest whole checkpoint and return its epoch, 0 for a fresh start."""
@@ -231,7 +231,7 @@ class TrialRun:
 
     def _prune(self, newest: int) -> None:
         """Delete the checkpoints and best files that records have replaced, also those of a start that was killed."""
-        self._checkpoints.prune(self._durable[:newest])
+        self._checkpoints.prune(self._durable, newest)
         folder = self._record.folder
         best = files_of(self._durable[self._durable[-1].best_epoch - 1]) if self._durable else ""
         for name in folder.names("best"):

@@ -142,7 +142,8 @@ def test_what_is_recorded_of_val_is_its_images_and_makes_the_recorded_metrics(co
     data = open_trial_data(*dataset_of(path))
     folder = Storage(str(path.parent / "runs" / "small")).child(FOLDER)
     for name, run in runs_of(path).items():
-        counts = ValCounts.from_bytes(TrialRecord(folder, name).folder.read(VAL_COUNTS_FILE))
+        record = TrialRecord(folder, name)
+        counts = ValCounts.from_bytes(record.folder.read(record.val_file(record.val(), VAL_COUNTS_FILE)))
         assert counts.images == tuple(data.image_set.samples[index].id for index in data.splits.val)
         truth = data.cache.pixel_counts[list(data.splits.val)]
         assert (counts.counts[..., 0] + counts.counts[..., 1] == truth).all()

@@ -72,11 +72,13 @@ class Place:
     def write(self, snapshot):
         """The trial's record, with the files of its best epoch."""
         record = TrialRecord(self.folder, snapshot.spec.trial_id)
-        record.create(snapshot.spec)
+        if record.folder.read("config.json") is None:
+            record.create(snapshot.spec)
         for epoch in snapshot.epochs[len(record.epochs()) :]:
             record.append(epoch)
+        first = EpochRecord(1, 0, 0.0, 1, {})
         for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz"):
-            record.folder.write(record.best_file(1, name), f"{name} of {snapshot.spec.trial_id}".encode())
+            record.folder.write(record.best_file(first, name), f"{name} of {snapshot.spec.trial_id}".encode())
         if snapshot.end is not None:
             record.start_attempt("node7", "cpu", 0)
             record.end(snapshot.end.reason, snapshot.end.detail, snapshot.epochs)

@@ -78,7 +78,7 @@ def record_search(config):
     record.create(TrialSpec("t0000", 0, {}, resolved, False, 1_700_000_000_000))
     record.append(epoch)
     for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz"):
-        record.folder.write(record.best_file(1, name), name.encode())
+        record.folder.write(record.best_file(epoch, name), name.encode())
     record.end("completed", "", [epoch])
     return folder
 

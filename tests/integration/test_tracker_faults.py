@@ -71,7 +71,7 @@ class RecordedSearch:
                 metrics = {"miou": objective, "objective": objective, "iou/person": 0.5 * objective}
                 record.append(EpochRecord(epoch, now_ms(), objective, epoch, metrics, 1, "node7", "cpu"))
                 self.tell(number)
-            record.folder.write(record.best_file(EPOCHS, "weights.pt"), b"weights")
+            record.folder.write(record.best_file(record.epochs()[-1], "weights.pt"), b"weights")
             if reason is not None:
                 record.end(reason, "", record.epochs())
                 self.tell(number)

@@ -30,9 +30,13 @@ FAILURE = FailureRecord(1, 1, "its process died", True, 0)
 
 class Watch:
     def __init__(self, *alive):
-        self.alive, self.time, self.excused = frozenset(alive), 0.0, []
+        self.alive, self.time, self.excused, self.convicted = frozenset(alive), 0.0, [], []
         self.lost = LostMachines(
-            lambda: self.alive, lambda trial_id, failure: self.excused.append((trial_id, failure)), lambda: self.time
+            lambda: self.alive,
+            "192.0.2.1",
+            lambda trial_id, failure: self.excused.append((trial_id, failure)),
+            self.convicted.append,
+            lambda: self.time,
         )
 
 
@@ -69,4 +73,13 @@ def test_a_machine_that_dies_long_after_a_failure_had_nothing_to_do_with_it():
     watch.lost.look()
     watch.alive = frozenset()
     watch.lost.look()
-    assert watch.excused == []
+    assert (watch.excused, watch.convicted) == ([], ["t0001"])
+
+
+@pytest.mark.parametrize(
+    ("account", "suspected"),
+    [(PROCESS_DIED, True), (PROCESS_DIED.replace("192.0.2.7", "192.0.2.1"), False), (RAISED, False), ("", False)],
+    ids=["elsewhere", "on the driver's machine", "an exception", "no account"],
+)
+def test_only_a_process_that_died_on_another_machine_may_have_gone_with_it(account, suspected):
+    assert Watch("192.0.2.1", "192.0.2.7").lost.may_be_one(account) is suspected

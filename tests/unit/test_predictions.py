@@ -58,7 +58,10 @@ def trained(synthetic_config, synthetic_data, tmp_path_factory):
     record = TrialRecord(Storage(str(tmp_path_factory.mktemp("search"))), "t0003")
     names = tuple(entry.name for entry in synthetic_data.image_set.classes)
     TrialRun(record, Training(config, synthetic_data, CPU), "miou", names, Host("cpu"), 1).step()
-    files = {name: record.folder.read(record.best_file(1, name)) for name in (WEIGHTS_FILE, PER_IMAGE_COUNTS_FILE)}
+    files = {
+        name: record.folder.read(record.best_file(record.epochs()[0], name))
+        for name in (WEIGHTS_FILE, PER_IMAGE_COUNTS_FILE)
+    }
     return RecordedTrial(
         source=Source(files), run_id="r3", trial_id="t0003", state="completed", params={},
         config=config.model_dump(mode="json"), metrics={},

@@ -218,7 +218,7 @@ def test_a_refused_checkpoint_is_told_once(assignment, search):
     for _ in range(2):
         assert json.loads(first.train()[keys.NOTES]) == []
     first.stop()
-    name = "trials/t0000/checkpoints/0002.pt"
+    name = "trials/t0000/checkpoints/0002-0001.pt"
     search.write(name, search.read(name)[:-10])
     second = SegmentationTrainable(config=assignment("t0000", max_epochs=3))
     (note,) = json.loads(second.train()[keys.NOTES])

@@ -34,7 +34,7 @@ def write(folder, snapshot, stale=()):
         record.folder.write(f"checkpoints/{epoch.epoch:04d}.pt", b"state")
     for epoch in (1, *stale):
         for name in (WEIGHTS_FILE, *SMALL_FILES):
-            record.folder.write(record.best_file(epoch, name), b"best")
+            record.folder.write(record.best_file(EpochRecord(epoch, 0, 0.5, 1, {}), name), b"best")
     if snapshot.end is not None:
         record.end(snapshot.end.reason, "", snapshot.epochs)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from search.config.search_config import SearchConfig
-from search.record.search_folder import read_meta, require_startable, write_search
+from search.record.search_folder import read_meta, startable, write_search
 from trainable.data.data_identity import DataChangedError, DataIdentity, SampleIdentity
 from trainable.errors import InputError
 from trainable.record.storage import Storage
@@ -37,21 +37,21 @@ def begun(folder):
 
 
 def test_a_first_launch_needs_an_empty_folder_and_no_resume(folder):
-    require_startable(config(), folder, resume=False)
+    startable(config(), folder, False, print)
     with pytest.raises(InputError, match=r"--resume needs a search in .*none there"):
-        require_startable(config(), folder, resume=True)
+        startable(config(), folder, True, print)
 
 
 def test_a_second_launch_needs_resume(begun):
-    require_startable(config(), begun, resume=True)
+    startable(config(), begun, True, print)
     with pytest.raises(InputError, match=r"a search of 1 trials there\. Continue it with --resume"):
-        require_startable(config(), begun, resume=False)
+        startable(config(), begun, False, print)
 
 
 def test_a_launch_that_failed_before_its_first_trial_can_be_started_again(folder):
     write_search(config(), folder, data("data-1"))
-    require_startable(config(seed=4), folder, resume=False)
-    require_startable(config(), folder, resume=True)
+    startable(config(seed=4), folder, False, print)
+    startable(config(), folder, True, print)
     assert folder.names("trials") == []
 
 
@@ -68,7 +68,7 @@ def test_data_that_were_mended_before_the_first_trial_are_no_change(folder):
 def test_a_damaged_file_of_the_search_is_named(begun, name, rule):
     begun.write(name, b'{"search_id": "x", ')
     with pytest.raises(InputError, match=rf"{name} must .*{rule.removeprefix('must ')}"):
-        require_startable(config(), begun, resume=True)
+        startable(config(), begun, True, print)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_damaged_file_of_the_search_is_named(begun, name, rule):
 )
 def test_what_a_resume_may_change(begun, change):
     assert config(**change) != config(), "a change that is none would pass for nothing"
-    require_startable(config(**change), begun, resume=True)
+    startable(config(**change), begun, True, print)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_a_resume_may_change(begun, change):
 )
 def test_what_a_resume_may_not_change(begun, change, message):
     with pytest.raises(InputError, match=message):
-        require_startable(config(**change), begun, resume=True)
+        startable(config(**change), begun, True, print)
 
 
 def test_other_data_are_refused(begun):

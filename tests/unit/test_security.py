@@ -143,7 +143,7 @@ def test_a_planted_checkpoint_is_named_and_the_one_before_continues(planted, tmp
     record = record_trial(Storage(str(tmp_path / "search")), reason=None)
     second = EpochRecord(2, 0, 0.5, 1, EPOCH.metrics)
     record.append(second)
-    Checkpoints(record.folder).save(1, {"step": 7})
+    Checkpoints(record.folder).save(1, 0, {"step": 7})
     record.folder.write("checkpoints/0002.pt", planted)
     trainer = Trainer()
     run = TrialRun(record, trainer, "miou", ("road",), Host("cpu"), 5)
@@ -468,7 +468,7 @@ def test_a_searchs_folder_follows_the_umask(tmp_path, umask):
     with Lease(folder):
         write_search(search, folder, DataIdentity("data"))
         record = record_trial(folder)
-        Checkpoints(record.folder).save(1, {"step": 1})
+        Checkpoints(record.folder).save(1, 1, {"step": 1})
         record.start_attempt("node", "cpu", 0)
         journal = OptunaJournal(folder, "small", search.parsed_space, ("miou",))
         journal.project(load_trials(folder)[0])

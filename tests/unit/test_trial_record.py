@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import pytest
 
-from trainable.errors import InputError
+from trainable.errors import InputError, SearchFaultError
 from trainable.record.metric_names import metric_safe
+from trainable.record.record_format import NewerRecordError
 from trainable.record.record_types import EpochRecord, TrialSpec, ValRecord, trial_name
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord, load_trials, require_specs
@@ -200,12 +201,109 @@ def test_an_epoch_that_another_process_recorded_meanwhile_is_not_written_over(re
     assert record.epochs() == (epoch(1),)
 
 
-def test_records_behind_the_last_whole_one_are_discarded_and_nothing_else(record):
+def test_records_that_stand_in_the_way_are_set_aside_and_nothing_else(record):
     for number in (1, 2, 3):
         record.append(epoch(number))
-    record.folder.write("epochs/notes.txt", b"mine")
-    record.discard_after(1)
-    assert record.folder.names("epochs") == ["0001.json", "notes.txt"]
+    record.folder.write("epochs/0002.json", b"damaged")
+    third = record.folder.read("epochs/0003.json")
+    found = record.epoch_files()
+    assert (found.durable, found.rest) == ((epoch(1),), ("epochs/0002.json", "epochs/0003.json"))
+    record.set_aside(found.rest, 4)
+    assert record.folder.names("epochs") == ["0001.json"]
+    assert record.folder.read("set_aside/0004-epochs-0002.json") == b"damaged"
+    assert record.folder.read("set_aside/0004-epochs-0003.json") == third
+
+
+NEWER = [{"format": 99}, {"a_field_of_tomorrow": 1}]
+
+
+@pytest.mark.parametrize("change", NEWER, ids=["format", "field"])
+@pytest.mark.parametrize("name", ["config.json", "epochs/0001.json", "failures/0001.json", "end.json"])
+def test_a_record_of_a_newer_version_is_refused_and_named(search, record, name, change):
+    record.create(spec())
+    record.start_attempt("n1", "cpu", 0)
+    record.append(epoch(1))
+    record.add_failure("its process died", counted=True)
+    if name == "end.json":
+        record.end("completed", "", [epoch(1)])
+    record.folder.write(name, json.dumps(json.loads(record.folder.read(name)) | change).encode())
+    with pytest.raises(NewerRecordError, match=rf"t0003/{name} must be of a format that this version"):
+        load_trials(search)
+    with pytest.raises(SearchFaultError):  # as a worker tells it, no trial is to blame
+        load_trials(search)
+
+
+def test_a_newer_epoch_in_an_end_marker_and_a_newer_measurement_are_refused_too(search, record):
+    record.create(spec(confirms="t0001"))
+    record.end("completed", "", [epoch(1)])
+    marker = json.loads(record.folder.read("end.json"))
+    marker["history"][0]["a_field_of_tomorrow"] = 1
+    record.folder.write("end.json", json.dumps(marker).encode())
+    with pytest.raises(NewerRecordError, match="unknown fields: a_field_of_tomorrow"):
+        load_trials(search)
+    record.end("completed", "", [epoch(1)])
+    record.add_val(ValRecord(1, 50, {"miou": 0.5}), {})
+    record.folder.write("val/record.json", json.dumps({"format": 3}).encode())
+    with pytest.raises(NewerRecordError, match=r"val/record\.json"):
+        load_trials(search)
+
+
+def test_a_newer_record_behind_a_damaged_one_is_refused_too(record):
+    for number in (1, 2):
+        record.append(epoch(number))
+    record.folder.write("epochs/0001.json", b"damaged")
+    record.folder.write("epochs/0002.json", b'{"format": 99}')
+    with pytest.raises(NewerRecordError, match=r"epochs/0002\.json"):
+        record.epochs()
+
+
+def test_records_of_format_1_have_no_number_and_are_read(search, record):
+    for name, content in (
+        ("config.json", asdict(spec())),
+        ("epochs/0001.json", {key: value for key, value in asdict(epoch(1)).items() if key != "start"}),
+        ("failures/0001.json", {"number": 1, "start": 1, "reason": "died", "counted": True, "time_ms": 3}),
+    ):
+        record.folder.write(name, json.dumps(content).encode())
+    (trial,) = load_trials(search)
+    assert (trial.spec, trial.epochs) == (spec(), (epoch(1),))
+    assert record.best_file(trial.best, "weights.pt") == "best/0001/weights.pt"
+    assert [failure.reason for failure in record.failures()] == ["died"]
+
+
+def test_what_is_written_says_its_format_and_names_its_files_by_their_start(record):
+    record.append(epoch(1, start=12))
+    assert json.loads(record.folder.read("epochs/0001.json"))["format"] == 2
+    assert record.best_file(record.epochs()[0], "weights.pt") == "best/0001-0012/weights.pt"
+
+
+def test_a_spec_is_never_written_over(record):
+    record.create(spec())
+    with pytest.raises(SearchFaultError, match="a trial's number is given once"):
+        record.create(spec(params={"loss.alpha": 0.1}))
+    assert json.loads(record.folder.read("config.json"))["params"]["loss.alpha"] == 0.7
+
+
+@pytest.mark.parametrize("harm", ["damaged", "deleted"])
+def test_a_failure_is_never_written_over(record, harm):
+    for number in (1, 2, 3):
+        record.start_attempt("n1", "cpu", 0)
+        record.add_failure(f"failure {number}", counted=True)
+    if harm == "damaged":
+        record.folder.write("failures/0002.json", b"{")
+    else:
+        record.folder.delete("failures/0001.json")
+    record.start_attempt("n1", "cpu", 0)
+    assert record.add_failure("failure 4", counted=True).number == 4
+    assert [each.reason for each in record.failures()][-2:] == ["failure 3", "failure 4"]
+
+
+def test_a_start_is_never_written_over(record):
+    for _ in range(3):
+        record.start_attempt("n1", "cpu", 0)
+    record.folder.delete("attempts/0001.json")
+    third = record.folder.read("attempts/0003.json")
+    assert record.start_attempt("n2", "cpu", 5) == 4
+    assert record.folder.read("attempts/0003.json") == third
 
 
 def test_a_card_that_cannot_be_read_is_an_error_and_one_that_was_never_written_is_none(search, record):
@@ -217,6 +315,16 @@ def test_a_card_that_cannot_be_read_is_an_error_and_one_that_was_never_written_i
         InputError, match=r"trials/t0004/config\.json must say what t0004 is.*of the run t0004 in MLflow"
     ):
         require_specs(search, ["t0003"])
+
+
+def test_a_trial_with_epochs_and_no_card_is_an_error(search, record):
+    record.create(spec())
+    record.append(epoch(1))
+    record.folder.delete("config.json")
+    with pytest.raises(InputError, match=r"t0003/config\.json must say what t0003 is; got no such file"):
+        require_specs(search, [])
+    search.delete_folder("trials/t0003")  # the remedy
+    require_specs(search, [])
 
 
 def test_a_confirmation_whose_measurement_is_damaged_has_not_ended(search, record):
@@ -238,11 +346,12 @@ def test_failures_are_recorded_by_their_start_and_those_that_are_excused_are_no_
     assert record.start_attempt("a", "cpu", 0) == 1
     lost = record.add_failure("its machine was lost", counted=False)
     assert (lost.number, lost.start) == (2, 1)
-    assert record.start_attempt("b", "cpu", 2) == 1, "the same attempt goes on elsewhere"
+    assert record.start_attempt("b", "cpu", 2) == 2
+    assert record.attempts() == 1, "the same attempt goes on elsewhere"
     died = record.add_failure("its process died; sqlite://u:secret@h/db", counted=True)
     assert "secret" not in died.reason
     assert record.add_failure("died before it could say that it started", counted=False).start == 0
-    assert record.start_attempt("c", "cpu", 3) == 2
+    assert record.start_attempt("c", "cpu", 3) == 3
     record.excuse(died)
     assert [failure.counted for failure in record.failures()] == [True, False, False, False]
     assert record.attempts() == 1

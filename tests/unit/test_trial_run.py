@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from trainable.data.image_set import LabelClass
 from trainable.measure.image_counts import ImageCounts
 from trainable.record.checkpoint import from_bytes
+from trainable.record.record_format import NewerRecordError
 from trainable.record.storage import Storage
-from trainable.record.trial_record import TrialRecord
+from trainable.record.trial_record import SupersededError, TrialRecord
 from trainable.training import EpochOutcome, InterruptedTraining
 from trainable.trial_run import Host, TrialRun
 
@@ -122,7 +124,7 @@ def epochs_of(storage):
 
 
 def timeless(records):
-    return [dataclasses.replace(record, time_ms=0, attempt=0) for record in records]
+    return [dataclasses.replace(record, time_ms=0, attempt=0, start=0) for record in records]
 
 
 def files_below(storage):
@@ -137,17 +139,17 @@ def test_best_files_then_checkpoint_then_record_then_pruning(tmp_path):
         trial.step()
     best = ["weights.pt", "confusion_matrix.csv", "per_image_counts.npz"]
     assert log == [
-        "write attempts/0001.json",
-        *(f"write best/0001/{name}" for name in best),
-        "write checkpoints/0001.pt",
+        "create attempts/0001.json",
+        *(f"write best/0001-0001/{name}" for name in best),
+        "write checkpoints/0001-0001.pt",
         "create epochs/0001.json",
-        "write checkpoints/0002.pt",
+        "write checkpoints/0002-0001.pt",
         "create epochs/0002.json",
-        *(f"write best/0003/{name}" for name in best),
-        "write checkpoints/0003.pt",
+        *(f"write best/0003-0001/{name}" for name in best),
+        "write checkpoints/0003-0001.pt",
         "create epochs/0003.json",
-        "delete checkpoints/0001.pt",
-        "delete best/0001",
+        "delete checkpoints/0001-0001.pt",
+        "delete best/0001-0001",
     ]
 
 
@@ -190,14 +192,17 @@ def test_only_the_best_files_and_two_checkpoints_are_kept(folder):
     run(folder, 5)
     names = set(files_below(folder))
     assert {name for name in names if name.startswith("best/")} == {
-        f"best/0003/{name}" for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz")
+        f"best/0003-0001/{name}" for name in ("weights.pt", "confusion_matrix.csv", "per_image_counts.npz")
     }
-    assert {name for name in names if name.startswith("checkpoints/")} == {"checkpoints/0004.pt", "checkpoints/0005.pt"}
+    assert {name for name in names if name.startswith("checkpoints/")} == {
+        "checkpoints/0004-0001.pt",
+        "checkpoints/0005-0001.pt",
+    }
 
 
 def test_the_last_epoch_has_no_checkpoint_because_nothing_continues_from_it(folder):
     run(folder, 6)
-    assert folder.names("trials/t0000/checkpoints") == ["0004.pt", "0005.pt"]
+    assert folder.names("trials/t0000/checkpoints") == ["0004-0001.pt", "0005-0001.pt"]
     folder.write("trials/t0000/epochs/0006.json", b"damaged")
     trainer = FakeTrainer()
     run(folder, 6, trainer)
@@ -207,11 +212,13 @@ def test_the_last_epoch_has_no_checkpoint_because_nothing_continues_from_it(fold
 def test_best_files_are_those_of_the_best_epoch(folder):
     run(folder, 5)
     trial = folder.child("trials", "t0000")
-    content = from_bytes(trial.read("best/0003/weights.pt"))
+    content = from_bytes(trial.read("best/0003-0001/weights.pt"))
     assert float(content["state_dict"]["weight"]) == 1 + 2 + 3
     assert content["class_names"] == list(CLASS_NAMES)
-    assert trial.read("best/0003/confusion_matrix.csv").decode() == "true \\ predicted,road,car\nroad,3,0\ncar,1,2\n"
-    found = ImageCounts.from_bytes(trial.read("best/0003/per_image_counts.npz"))
+    assert (
+        trial.read("best/0003-0001/confusion_matrix.csv").decode() == "true \\ predicted,road,car\nroad,3,0\ncar,1,2\n"
+    )
+    found = ImageCounts.from_bytes(trial.read("best/0003-0001/per_image_counts.npz"))
     expected = image_counts(3)
     for field in fields(ImageCounts):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), field.name)
@@ -222,7 +229,7 @@ def test_a_trainer_without_weights_leaves_no_weights(folder):
     trainer = FakeTrainer()
     trainer.weights = dict
     run(folder, 1, trainer)
-    assert folder.names("trials/t0000/best/0001") == ["confusion_matrix.csv", "per_image_counts.npz"]
+    assert folder.names("trials/t0000/best/0001-0001") == ["confusion_matrix.csv", "per_image_counts.npz"]
 
 
 def test_a_new_run_trains_no_durable_epoch_again(folder):
@@ -257,16 +264,35 @@ def test_a_trial_that_dies_at_any_moment_leaves_what_it_would_have(tmp_path, mom
     assert records[: len(before)] == before
     assert timeless(records) == timeless(epochs_of(unharmed))
     assert {record.attempt for record in records[len(before) :]} <= ({1} if (moment, after) == (1, False) else {2})
-    expected, left = files_below(unharmed), files_below(Storage(url))
+    expected, left = without_starts(files_below(unharmed)), without_starts(files_below(Storage(url)))
     assert left.keys() - {"attempts/0002.json"} == expected.keys()
     for name in expected:
         if not name.startswith(("epochs/", "attempts/")):
             assert left[name] == expected[name], name
+    assert promised_files(Storage(url)) <= files_below(Storage(url)).keys()
+
+
+def without_starts(files):
+    """The files by their epoch alone; two of one epoch would be one too many."""
+    named = [(re.sub(r"(\d{4})-\d{4}", r"\1", name), data) for name, data in files.items()]
+    assert len(dict(named)) == len(files)
+    return dict(named)
+
+
+def promised_files(storage):
+    """What the records say is there: the weights of the best epoch, and the last checkpoint."""
+    records = epochs_of(storage)
+    best = records[records[-1].best_epoch - 1]
+    saved = records[: len(SCORES) - 1][-1]  # the last epoch of a trial has none
+    return {
+        f"best/{best.epoch:04d}-{best.start:04d}/weights.pt",
+        f"checkpoints/{saved.epoch:04d}-{saved.start:04d}.pt",
+    }
 
 
 def damage(storage, *epochs):
     for epoch in epochs:
-        storage.write(f"trials/t0000/checkpoints/{epoch:04d}.pt", b"damaged")
+        storage.write(f"trials/t0000/checkpoints/{epoch:04d}-0001.pt", b"damaged")
 
 
 def test_after_a_damaged_checkpoint_the_epoch_is_trained_again_and_its_record_stands(folder):
@@ -279,7 +305,7 @@ def test_after_a_damaged_checkpoint_the_epoch_is_trained_again_and_its_record_st
     assert trainer.trained == [4]
     assert record == epochs_of(folder)[3]
     after = files_below(folder)
-    for name in ("epochs/0004.json", "best/0003/weights.pt", "checkpoints/0004.pt"):
+    for name in ("epochs/0004.json", "best/0003-0001/weights.pt", "checkpoints/0004-0001.pt"):
         assert after[name] == before[name]
     assert trial.step().epoch == 5
     assert epochs_of(folder)[4].objective == 0.9
@@ -294,8 +320,8 @@ def test_the_best_files_outlive_epochs_that_are_trained_again(folder):
     trial = start(folder, trainer)
     for epoch in range(1, 6):
         assert trial.step() == epochs_of(folder)[epoch - 1]
-        assert folder.names("trials/t0000/best") == ["0003"]
-        assert f"{epoch:04d}.pt" in folder.names("trials/t0000/checkpoints")
+        assert folder.names("trials/t0000/best") == ["0003-0001"]
+        assert f"{epoch:04d}-0001.pt" in folder.names("trials/t0000/checkpoints")
     assert trainer.trained == [1, 2, 3, 4, 5]
     after = files_below(folder)
     after.pop("attempts/0002.json")
@@ -311,13 +337,6 @@ def test_a_run_that_is_killed_while_it_trains_again_keeps_what_it_regained(folde
     assert trainer.trained == [2]
 
 
-def test_what_a_killed_writer_left_is_cleared_away(folder):
-    run(folder, 1)
-    folder.write("trials/t0000/checkpoints/.writing-0123", b"half")
-    start(folder)
-    assert not any("writing" in name for name in files_below(folder))
-
-
 def test_divergence_is_recorded_with_an_objective_of_zero(folder):
     trial = start(folder, FakeTrainer(diverges_in=3))
     records = [trial.step() for _ in range(3)]
@@ -326,8 +345,8 @@ def test_divergence_is_recorded_with_an_objective_of_zero(folder):
     assert records[2].metrics == {"best_miou": 0.3, "objective": 0.0}
     assert records[2].best_epoch == 1
     assert epochs_of(folder) == tuple(records)
-    assert folder.names("trials/t0000/checkpoints") == ["0001.pt", "0002.pt"]
-    assert folder.names("trials/t0000/best") == ["0001"]
+    assert folder.names("trials/t0000/checkpoints") == ["0001-0001.pt", "0002-0001.pt"]
+    assert folder.names("trials/t0000/best") == ["0001-0001"]
 
 
 def test_divergence_in_the_first_epoch_leaves_a_record_and_nothing_else(folder):
@@ -382,3 +401,90 @@ def test_after_a_damaged_record_its_epoch_and_those_behind_it_are_recorded_anew(
     run(folder, 4)
     assert timeless(epochs_of(folder)) == timeless(before)
     assert epochs_of(folder)[0] == before[0]
+    kept = {name: data for name, data in files_below(folder).items() if name.startswith("set_aside/")}
+    assert kept.keys() == {f"set_aside/0002-epochs-{epoch:04d}.json" for epoch in (2, 3, 4)}
+    assert kept["set_aside/0002-epochs-0002.json"] == b'{"epoch": 2, "time'
+    assert json.loads(kept["set_aside/0002-epochs-0004.json"])["epoch"] == 4
+
+
+def test_a_start_that_passed_for_dead_leaves_the_files_of_the_next_one_alone(folder):
+    """It finds out after its epoch, whatever it had time to do before the next start."""
+    zombie = start(folder, FakeTrainer([0.3, 0.9, 0.9, 0.9, 0.9, 0.9]))
+    zombie.step()
+    run(folder, 4)
+    before = files_below(folder)
+    with pytest.raises(SupersededError, match="start 1 of t0000 passed for dead and start 2 took over"):
+        zombie.step()
+    assert files_below(folder) == before
+
+
+class ZombieStorage(Storage):
+    """Lets another start go on at the moment just before this one writes what `before` names."""
+
+    def __init__(self, url, before, meanwhile):
+        super().__init__(url)
+        self.before, self.meanwhile = before, meanwhile
+
+    def child(self, *parts):
+        return ZombieStorage("/".join((self.url, *parts)), self.before, self.meanwhile)
+
+    def write(self, name, data):
+        self._pass(name)
+        super().write(name, data)
+
+    def create(self, name, data):
+        self._pass(name)
+        return super().create(name, data)
+
+    def _pass(self, name):
+        if self.before == name:
+            self.meanwhile()
+
+
+@pytest.mark.parametrize("moment", ["best/0003-0001/weights.pt", "checkpoints/0003-0001.pt", "epochs/0003.json"])
+def test_metrics_and_weights_are_of_one_start_at_whatever_moment_another_takes_over(tmp_path, moment):
+    url = str(tmp_path / "search")
+    folder = Storage(url)
+
+    def take_over():
+        run(folder, 4, FakeTrainer([0.3, 0.2, 0.7, 0.5, 0.4, 0.6]))
+
+    other_hardware = FakeTrainer([0.3, 0.2, 0.9, 0.9, 0.9, 0.9])
+    other_hardware.weight = torch.ones(1)
+    zombie = start(ZombieStorage(url, moment, take_over), other_hardware)
+    assert [zombie.step().epoch, zombie.step().epoch] == [1, 2]
+    with pytest.raises(SupersededError, match="epoch 3 of t0000 was recorded by another process meanwhile"):
+        zombie.step()
+    records = epochs_of(folder)
+    assert [record.start for record in records] == [1, 1, 2, 2]
+    assert records[2].metrics["miou"] == 0.7
+    weights = from_bytes(folder.read("trials/t0000/best/0003-0002/weights.pt"))["state_dict"]["weight"]
+    assert float(weights) == records[2].metrics["train_loss"], "the weights are those that were measured"
+    run(folder, 6, FakeTrainer([0.3, 0.2, 0.7, 0.5, 0.4, 0.6]))
+    assert promised_files(folder) <= files_below(folder).keys()
+    assert not any("-0001" in name for name in files_below(folder) if name.startswith(("best/", "checkpoints/")))
+
+
+def test_a_start_records_what_it_had_in_hand_when_the_next_one_only_begins(tmp_path):
+    """It is too late for the next start to stop it: the next one gives way, and whoever follows goes on from there."""
+    url = str(tmp_path / "search")
+    folder = Storage(url)
+    later = []
+    zombie = start(ZombieStorage(url, "epochs/0002.json", lambda: later.append(start(folder))))
+    zombie.step()
+    zombie.step()
+    with pytest.raises(SupersededError, match="epoch 2 of t0000 was recorded by another process meanwhile"):
+        later[0].step()
+    run(folder, 6)
+    assert [record.start for record in epochs_of(folder)] == [1, 1, 3, 3, 3, 3]
+    assert promised_files(folder) <= files_below(folder).keys()
+
+
+def test_a_record_of_a_newer_version_is_refused_before_anything_is_changed(folder):
+    run(folder, 4)
+    content = json.loads(folder.read("trials/t0000/epochs/0003.json"))
+    folder.write("trials/t0000/epochs/0003.json", json.dumps(content | {"format": 99}).encode())
+    before = files_below(folder)
+    with pytest.raises(NewerRecordError, match=r"epochs/0003\.json must be of a format .* got format 99"):
+        start(folder)
+    assert files_below(folder) == before

@@ -22,7 +22,7 @@ class FullDisk:
         raise FAULT
 
     next_trial = epoch_done = trial_failed = attempt_failed = fail
-    running = frozenset()
+    running = awaiting = frozenset()
 
 
 class Noting:
@@ -38,7 +38,7 @@ class Noting:
     def trial_failed(self, trial_id, detail):
         self.told.append((trial_id, detail))
 
-    def attempt_failed(self, trial_id, reason, counted):
+    def attempt_failed(self, trial_id, reason, counted, suspected):
         self.told.append((trial_id, counted))
         return SimpleNamespace(counted=counted)
 
@@ -51,13 +51,13 @@ FREE, TAKEN = SimpleNamespace(free=True), SimpleNamespace(free=False)
 
 
 def callback(conductor, turn=lambda: True):
-    return DriverCallback(conductor, LostMachines(frozenset, nothing), 60.0, turn)
+    return DriverCallback(conductor, LostMachines(frozenset, "", nothing, nothing), 60.0, turn)
 
 
 @pytest.mark.parametrize(
     "meet",
     [
-        lambda: RecordSearcher(FullDisk(), FREE, dict).suggest("tune-1"),
+        lambda: RecordSearcher(FullDisk(), FREE, dict, nothing).suggest("tune-1"),
         lambda: RecordScheduler(FullDisk(), nothing).on_trial_result(None, TRIAL, dict(RECORD)),
         lambda: RecordScheduler(FullDisk(), nothing).on_trial_result(None, TRIAL, {keys.REFUSAL: "too large"}),
         lambda: callback(FullDisk()).on_trial_error(1, [], TRIAL),
@@ -91,7 +91,7 @@ class Handing:
     """A conductor with one trial."""
 
     def __init__(self):
-        self.running, self.spec = frozenset(), {"a": "spec"}
+        self.running, self.awaiting, self.spec = frozenset(), frozenset(), {"a": "spec"}
 
     def next_trial(self):
         spec, self.spec = self.spec, None
@@ -102,13 +102,25 @@ class Handing:
 
 def test_trials_are_handed_out_when_there_is_a_place_and_the_end_is_said_when_none_can_come_back():
     conductor = Handing()
-    assert RecordSearcher(conductor, FREE, dict).suggest("tune-1") == {"a": "spec"}
-    assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") is None, "it may have to be started again"
+    assert RecordSearcher(conductor, FREE, dict, nothing).suggest("tune-1") == {"a": "spec"}
+    assert RecordSearcher(conductor, FREE, dict, nothing).suggest("tune-2") is None, "it may have to be started again"
     conductor.spec = {"the same": "spec"}
-    assert RecordSearcher(conductor, TAKEN, dict).suggest("tune-2") is None
-    assert RecordSearcher(conductor, FREE, dict).suggest("tune-2") == {"the same": "spec"}
-    conductor.running = frozenset()
-    assert RecordSearcher(conductor, FREE, dict).suggest("tune-3") == "FINISHED"
+    assert RecordSearcher(conductor, TAKEN, dict, nothing).suggest("tune-2") is None
+    assert RecordSearcher(conductor, FREE, dict, nothing).suggest("tune-2") == {"the same": "spec"}
+    conductor.running, conductor.awaiting = frozenset(), frozenset({"t0000"})
+    assert RecordSearcher(conductor, FREE, dict, nothing).suggest("tune-3") is None, "its machine may prove lost"
+    conductor.awaiting = frozenset()
+    assert RecordSearcher(conductor, FREE, dict, nothing).suggest("tune-3") == "FINISHED"
+
+
+def test_turns_go_on_while_a_trial_waits_for_its_verdict_and_none_runs():
+    """Tune's loop makes none as long as no trial is alive: nobody would see that a machine is gone, or hear Ctrl-C."""
+    conductor, turns = Handing(), []
+    searcher = RecordSearcher(conductor, FREE, dict, lambda: turns.append(1))
+    searcher.suggest("tune-1")
+    assert (searcher.suggest("tune-2"), len(turns)) == (None, 1), "one runs: Tune's own turns go on"
+    conductor.running, conductor.awaiting = frozenset(), frozenset({"t0000"})
+    assert (searcher.suggest("tune-2"), searcher.suggest("tune-2"), len(turns)) == (None, None, 3)
 
 
 def test_notes_are_said_with_their_trial_and_a_refusal_fails_it():
@@ -161,7 +173,7 @@ def failed(tmp_path):
 
 def test_a_start_that_ray_gave_up_is_no_attempt_and_five_in_a_row_end_the_search(failed):
     conductor = Noting()
-    lost = LostMachines(lambda: frozenset({"192.0.2.2"}), nothing)
+    lost = LostMachines(lambda: frozenset({"192.0.2.2"}), "", nothing, nothing)
     hook = DriverCallback(conductor, lost, 60.0, lambda: True)
     for _ in range(4):
         hook.on_trial_error(1, [], failed(GIVEN_UP))
@@ -186,7 +198,7 @@ def test_machines_that_are_lost_while_trials_wait_for_them_end_no_search(failed)
 @pytest.mark.parametrize("cause", ["its worker process has died. Worker exit type: X", "it was killed by `ray.kill`."])
 def test_a_process_that_dies_or_hangs_while_it_begins_is_an_attempt(failed, cause):
     conductor = Noting()
-    lost = LostMachines(lambda: frozenset({"192.0.2.2"}), nothing)
+    lost = LostMachines(lambda: frozenset({"192.0.2.2"}), "", nothing, nothing)
     hook = DriverCallback(conductor, lost, 60.0, lambda: True)
     for _ in range(10):
         hook.on_trial_error(1, [], failed(GIVEN_UP.replace(REFERENCES, cause)))

@@ -7,7 +7,7 @@ import torch
 from trainable.measure.val_counts import ValCounts, ValOutcome
 from trainable.record.metric_names import ADJUSTED_TAU
 from trainable.record.storage import Storage
-from trainable.record.trial_record import VAL_COUNTS_FILE, VAL_FILE, VAL_MATRIX_FILE, TrialRecord
+from trainable.record.trial_record import VAL_FILE, VAL_MATRIX_FILE, TrialRecord
 from trainable.training import EpochOutcome
 from trainable.trial_run import Host, TrialRun
 
@@ -117,7 +117,7 @@ def test_the_best_epoch_on_dev_is_measured_with_its_own_tau_and_only_at_the_end(
     assert trainer.measured == [(2.0, 0.25)]
     record = TrialRecord(folder, "t0000-s1")
     assert (record.val().epoch, record.val().metrics) == (2, {"miou": 0.5})
-    matrix = record.folder.read(VAL_MATRIX_FILE).decode()
+    matrix = record.folder.read(record.val_file(record.val(), VAL_MATRIX_FILE)).decode()
     assert matrix == "true \\ predicted,road,car\nroad,3,1\ncar,0,2\n"
 
 
@@ -140,7 +140,7 @@ def test_a_run_that_diverged_is_not_measured(folder):
 def test_every_write_of_a_measurement_is_tried_below(folder, tmp_path):
     writes = []
     confirm(DyingStorage(str(tmp_path / "whole"), writes), FakeTrainer())
-    assert writes[-3:] == [VAL_COUNTS_FILE, VAL_MATRIX_FILE, VAL_FILE]
+    assert writes[-3:] == ["val/0001/counts.npz", "val/0001/confusion_matrix.csv", VAL_FILE]
     assert len(writes) == LAST_WRITE
 
 
@@ -165,7 +165,7 @@ def test_weights_that_are_gone_are_named(folder):
     for _ in SCORES:
         run.step()
     record = TrialRecord(folder, "t0000-s1")
-    record.folder.delete(record.best_file(2, "weights.pt"))
+    record.folder.delete(record.best_file(record.epochs()[1], "weights.pt"))
     with pytest.raises(RuntimeError, match="has no weights of its best epoch, 2"):
         run.measure_val()
 
@@ -192,7 +192,7 @@ def test_weights_that_are_damaged_are_named(folder):
     for _ in SCORES:
         run.step()
     record = TrialRecord(folder, "t0000-s1")
-    name = record.best_file(2, "weights.pt")
+    name = record.best_file(record.epochs()[1], "weights.pt")
     record.folder.write(name, record.folder.read(name)[:-20])
     with pytest.raises(RuntimeError, match=rf"{name} is damaged"):
         run.measure_val()

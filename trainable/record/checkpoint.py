@@ -54,15 +54,17 @@ class Checkpoints:
                 return record.epoch, loaded
         return None
 
-    def prune(self, durable: Sequence[EpochRecord]) -> None:
-        """Delete all of durable epochs but the newest two that these promise.
+    def prune(self, durable: Sequence[EpochRecord], newest: int) -> None:
+        """Delete all but those of epoch `newest` and of the one before it.
 
-        Checkpoints beyond stay: another start may be writing their record.
+        Those of later durable epochs are damaged: they are trained again. Those beyond stay: another start may be
+        writing their record.
 
         Args:
-            durable: The epochs up to the last that was trained.
+            durable: The durable epochs.
+            newest: The last whose state is whole.
         """
-        promised = [files_of(record) for record in durable]
+        promised = [files_of(record) for record in durable[:newest]]
         present = self._names()
         kept = [name for name in promised if name in present][-_KEPT:]
         for name in present:
