@@ -1,6 +1,6 @@
 """A search from its record: what comes next, who goes on, who has ended; its plan decides, Ray carries it out."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -39,19 +39,19 @@ class Conductor:
             self._plan.remember(trial.spec.trial_id, self._judged_epochs(trial))
         self._ended = sum(trial.end is not None for trial in self._trials.values())
         self._running: set[str] = set()
-        self._unfinished: deque[str] = deque()
+        self._waiting: set[str] = set()
         self._suspicions: Counter[str] = Counter()
         self._awaiting: dict[str, str] = {}
 
     def recover(self) -> None:
-        """Write the end markers that a dead driver owed, tell of every known trial, and queue the unfinished ones."""
+        """Write the end markers that a dead driver owed, tell of every trial, and let the unfinished ones wait."""
         for trial in list(self._trials.values()):
             ending = self._owed(trial) if trial.end is None else None
             if ending is not None:
                 self._end(trial, *ending)
             else:
                 self._tell(trial)
-        self._unfinished.extend(trial_id for trial_id, trial in self._trials.items() if trial.end is None)
+        self._waiting.update(trial_id for trial_id, trial in self._trials.items() if trial.end is None)
 
     @property
     def trials(self) -> Mapping[str, TrialSnapshot]:
@@ -79,12 +79,14 @@ class Conductor:
         return self.total - self._ended
 
     def next_trial(self) -> TrialSpec | None:
-        """The next trial to run: those that wait for another start first, then new ones; None when there are no more.
+        """The next trial to run: of those that wait for a start the earliest, then new ones; None when there are none.
 
         While trials run, or await a verdict, there may be more later: one that fails waits for another start.
         """
-        spec = self._trials[self._unfinished.popleft()].spec if self._unfinished else self._create()
+        waiting = [self._trials[trial_id].spec for trial_id in self._waiting]
+        spec = min(waiting, key=lambda each: each.number) if waiting else self._create()
         if spec is not None:
+            self._waiting.discard(spec.trial_id)
             self._running.add(spec.trial_id)
             self._tell(self._trials[spec.trial_id])
         return spec
@@ -140,11 +142,11 @@ class Conductor:
             self._start_again(trial_id, reason)
 
     def _start_again(self, trial_id: str, reason: str) -> None:
-        """Queue a trial for another start, or give it up, or wait until it is known which."""
+        """Let a trial wait for another start, or give it up, or put that off until it is known which."""
         self._running.discard(trial_id)
         failures = TrialRecord(self._folder, trial_id).failures()
         if sum(failure.counted for failure in failures) < self._max_attempts:
-            self._unfinished.append(trial_id)
+            self._waiting.add(trial_id)
         elif self._suspicions[trial_id] > 0:
             self._awaiting[trial_id] = reason
         else:
