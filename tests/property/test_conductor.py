@@ -25,8 +25,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 MAX_EPOCHS = 4
 MAX_ATTEMPTS = 2
 STEPS = settings(
-    max_examples=40,
-    stateful_step_count=40,
+    max_examples=30,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
@@ -74,6 +74,14 @@ class Restarts(RuleBasedStateMachine):
     @property
     def running(self):
         return self.pair[1].running
+
+    @initialize(scores=st.lists(SCORE, min_size=2, max_size=3))
+    def begin(self, scores):
+        """A trial stands at the first rung for each score, and one more runs."""
+        for score in scores:
+            self.hand_out()
+            self.finish_an_epoch(len(self.running) - 1, score, diverged=False)
+        self.hand_out()
 
     def both(self, act):
         first, second = [act(each) for each in self.pair]
@@ -204,6 +212,7 @@ class Harm(RuleBasedStateMachine):
         self.trials = 4
         self.given = {}
         self.durable = {}
+        self.deleted = set()
         self.conductor = None
 
     def teardown(self):
@@ -212,6 +221,9 @@ class Harm(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.conductor = conductor(self.folder, self.trials)
+        self.hand_out()
+        self.train(0, 3, heard=True)
+        self.hand_out()
 
     @property
     def there(self):
@@ -229,7 +241,8 @@ class Harm(RuleBasedStateMachine):
         if spec is None:
             return
         before = self.given.setdefault(spec.trial_id, spec.params)
-        assert before == spec.params, "a number was given twice"
+        assert before == spec.params
+        assert spec.trial_id not in self.deleted, "a number was given twice"
 
     @precondition(lambda self: self.conductor.running)
     @rule(pick=PICK, epochs=st.integers(1, 3), heard=st.booleans())
@@ -259,17 +272,28 @@ class Harm(RuleBasedStateMachine):
     def delete_a_trial(self, pick):
         trial_id = picked(self.there, pick)
         shutil.rmtree(self.path(trial_id, ""))
+        self.deleted.add(trial_id)
         self.durable = {key: epoch for key, epoch in self.durable.items() if key[0] != trial_id}
         self.start_anew(0)
 
     @precondition(lambda self: self.there)
-    @rule(pick=PICK, which=PICK, kind=st.sampled_from(["epochs", "failures", "attempts", "checkpoints", "judged"]))
+    @rule(pick=PICK, which=PICK, kind=st.sampled_from(["failures", "attempts", "checkpoints", "judged"]))
     def damage_a_file(self, pick, which, kind):
         trial_id = picked(self.there, pick)
         files = sorted(self.path(trial_id, kind).glob("*.*"))
         if files:
             files[which % len(files)].write_bytes(b"{damaged")
             self.start_anew(0)
+
+    @precondition(lambda self: self.conductor.running)
+    @rule(pick=PICK, which=st.integers(0, 1))
+    def damage_an_epoch_and_go_on(self, pick, which):
+        """The driver lives on and the next start finds it: what follows the damage is trained again."""
+        trial_id = picked(self.conductor.running, pick)
+        files = sorted(self.path(trial_id, "epochs").glob("*.json"))
+        if trial_id in self.there and files:
+            files[which % len(files)].write_bytes(b"{damaged")
+            self.train(pick, 1, heard=True)
 
     @precondition(lambda self: self.there)
     @rule(pick=PICK)
