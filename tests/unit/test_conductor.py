@@ -1,11 +1,13 @@
 """All decisions of a search, without Ray: a loop in place of Tune, epochs made up."""
 
+import shutil
+
 import pytest
 
 from search.config.search_config import SearchConfig
 from search.decide.conductor import Conductor
 from search.decide.search_plan import SearchPlan
-from trainable.errors import InputError
+from trainable.errors import InputError, SearchFaultError
 from trainable.record.record_types import EpochRecord
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord, load_trials
@@ -249,3 +251,160 @@ def test_a_trial_whose_card_is_damaged_is_refused_and_its_number_not_given_to_an
     folder.write("trials/t0000/config.json", b'{"trial_id": "t00')
     with pytest.raises(InputError, match=r"trials/t0000/config\.json must say what t0000 is"):
         MadeUpSearch(folder)
+
+
+def delete_trial(folder, trial_id):
+    shutil.rmtree(folder.local_path / "trials" / trial_id)
+
+
+@pytest.mark.parametrize("deleted", ["t0001", "t0003"], ids=["in the middle", "the last"])
+def test_the_number_of_a_deleted_trial_is_not_given_again_and_no_other_trial_is_written_over(folder, deleted):
+    search = MadeUpSearch(folder)
+    for _ in range(3):
+        search.run_trial()
+    search.run_trial(epochs=2)  # t0003 has two durable epochs, and is not done
+    delete_trial(folder, deleted)
+    before = {trial.spec.trial_id: (trial.spec, trial.epochs) for trial in load_trials(folder)}
+    again = MadeUpSearch(folder)
+    again.run()
+    trials = {trial.spec.trial_id: trial for trial in load_trials(folder)}
+    assert len(trials) == 8
+    assert deleted not in trials
+    assert sorted(trials)[-1] == "t0008", "the budget is spent on new numbers"
+    for trial_id, (spec, epochs) in before.items():
+        assert trials[trial_id].spec == spec
+        assert trials[trial_id].epochs[: len(epochs)] == epochs
+
+
+def test_numbers_go_on_where_the_note_of_them_is_damaged_or_gone(folder):
+    search = MadeUpSearch(folder)
+    for _ in range(3):
+        search.run_trial()
+    delete_trial(folder, "t0001")
+    folder.write("numbers.json", b"{")
+    assert MadeUpSearch(folder).conductor.next_trial().trial_id == "t0003"
+    folder.delete("numbers.json")
+    assert MadeUpSearch(folder).run_trial().trial_id == "t0003"
+    assert MadeUpSearch(folder).conductor.next_trial().trial_id == "t0004"
+
+
+def test_a_trial_that_another_driver_created_meanwhile_is_not_written_over(folder):
+    first, second = MadeUpSearch(folder), MadeUpSearch(folder)
+    spec = first.conductor.next_trial()
+    with pytest.raises(SearchFaultError, match="a trial's number is given once"):
+        second.conductor.next_trial()
+    assert load_trials(folder)[0].spec == spec
+
+
+def at_the_rung(folder, *objectives, diverges=()):
+    """A search whose trials stand at the first rung, epoch 2; those in `diverges` have diverged there."""
+    search = MadeUpSearch(folder, scheduler={"grace_epochs": 2, "reduction_factor": 2})
+    for number, objective in enumerate(objectives):
+        spec = search.conductor.next_trial()
+        for epoch in (1, 2):
+            diverged = "nan" if epoch == 2 and number in diverges else None
+            record = EpochRecord(epoch, 0, 0.0 if diverged else objective, 1, {}, diverged=diverged)
+            TrialRecord(folder, spec.trial_id).append(record)
+            search.conductor.epoch_done(spec.trial_id, record)
+    return search
+
+
+def judged_next(search, folder, objective):
+    spec = search.conductor.next_trial()
+    while spec.trial_id in search.conductor.trials and search.conductor.trials[spec.trial_id].epochs:
+        spec = search.conductor.next_trial()  # those that wait after a restart
+    goes_on = True
+    for epoch in (1, 2):
+        record = EpochRecord(epoch, 0, objective, 1, {})
+        TrialRecord(folder, spec.trial_id).append(record)
+        goes_on = search.conductor.epoch_done(spec.trial_id, record)
+    return goes_on
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["one launch", "after a restart"])
+def test_a_trial_that_diverges_at_a_rung_counts_there_in_every_launch(folder, restarted):
+    """Of 0.4 and 0.6 the median is 0.5; with the 0 of the one that diverged, 0.4."""
+    search = at_the_rung(folder, 0.4, 0.6, 0.9, diverges=[2])
+    if restarted:
+        search = MadeUpSearch(folder, scheduler={"grace_epochs": 2, "reduction_factor": 2})
+    assert judged_next(search, folder, 0.45)
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["the driver lived", "the driver died before it heard"])
+def test_an_epoch_at_a_rung_is_judged_whoever_hears_of_it(folder, heard):
+    search = at_the_rung(folder, 0.6, 0.8)
+    weak = search.conductor.next_trial()
+    for epoch in (1, 2):
+        record = EpochRecord(epoch, 0, 0.1, 1, {})
+        TrialRecord(folder, weak.trial_id).append(record)
+        if epoch == 1 or heard:
+            search.conductor.epoch_done(weak.trial_id, record)
+    again = MadeUpSearch(folder, scheduler={"grace_epochs": 2, "reduction_factor": 2})
+    assert again.conductor.trials[weak.trial_id].state == "pruned"
+
+
+def test_an_epoch_that_was_judged_is_not_judged_again_after_a_restart(folder):
+    """It stood against fewer trials then, and was let through."""
+    search = at_the_rung(folder, 0.3, 0.8, 0.9)
+    assert search.conductor.trials["t0000"].end is None
+    again = MadeUpSearch(folder, scheduler={"grace_epochs": 2, "reduction_factor": 2})
+    assert again.conductor.trials["t0000"].end is None
+
+
+def test_epochs_of_a_process_that_died_without_a_word_are_judged_before_it_is_started_again(folder):
+    search = at_the_rung(folder, 0.6, 0.8)
+    weak = search.conductor.next_trial()
+    for epoch in (1, 2):
+        TrialRecord(folder, weak.trial_id).append(EpochRecord(epoch, 0, 0.1, 1, {}))
+    search.conductor.attempt_failed(weak.trial_id, "its process died", counted=True)
+    assert search.conductor.trials[weak.trial_id].state == "pruned"
+
+
+def test_a_trial_that_was_complete_when_its_last_start_failed_is_complete(folder):
+    search = MadeUpSearch(folder)
+    spec = search.conductor.next_trial()
+    for epoch in range(1, MAX_EPOCHS + 1):
+        search.train(spec, epoch)
+    for _ in range(MAX_ATTEMPTS - 1):
+        TrialRecord(folder, spec.trial_id).add_failure("its process died", counted=True)
+    search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True)
+    assert search.conductor.trials[spec.trial_id].state == "completed"
+
+
+class OneAttempt(MadeUpSearch):
+    def __init__(self, folder, attempts=1):
+        super().__init__(folder)
+        self.conductor = Conductor(self.plan, folder, self.heard.append, attempts)
+        self.conductor.recover()
+
+
+def test_a_last_attempt_whose_machine_then_proves_lost_is_none(folder):
+    search = OneAttempt(folder)
+    spec = search.conductor.next_trial()
+    failure = search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True, suspected=True)
+    assert search.conductor.trials[spec.trial_id].end is None
+    assert search.conductor.awaiting == {spec.trial_id}
+    assert search.conductor.running == frozenset(), "its place is free meanwhile"
+    search.conductor.excuse(spec.trial_id, failure)
+    assert search.conductor.next_trial() == spec
+
+
+def test_a_last_attempt_whose_machine_is_still_there_was_the_last(folder):
+    search = OneAttempt(folder)
+    spec = search.conductor.next_trial()
+    search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True, suspected=True)
+    search.conductor.convict(spec.trial_id)
+    trial = search.conductor.trials[spec.trial_id]
+    assert (trial.state, trial.end.detail) == ("failed", "its process died")
+    assert search.conductor.awaiting == frozenset()
+
+
+def test_an_earlier_attempt_that_may_yet_be_excused_keeps_a_trial_from_being_given_up(folder):
+    search = OneAttempt(folder, attempts=2)
+    spec = search.conductor.next_trial()
+    lost = search.conductor.attempt_failed(spec.trial_id, "its process died", counted=True, suspected=True)
+    assert search.conductor.next_trial() == spec
+    search.conductor.attempt_failed(spec.trial_id, "RuntimeError", counted=True)
+    assert search.conductor.trials[spec.trial_id].end is None
+    search.conductor.excuse(spec.trial_id, lost)
+    assert search.conductor.next_trial() == spec

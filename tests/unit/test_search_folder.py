@@ -1,11 +1,15 @@
 """Whether a launch may use a folder, and what a resume may change."""
 
+import json
+
 import pytest
+import yaml
 
 from search.config.search_config import SearchConfig
 from search.record.search_folder import read_meta, startable, write_search
 from trainable.data.data_identity import DataChangedError, DataIdentity, SampleIdentity
 from trainable.errors import InputError
+from trainable.record.record_format import NewerRecordError
 from trainable.record.storage import Storage
 
 
@@ -114,3 +118,70 @@ def test_other_data_are_refused(begun):
 def test_two_searches_of_one_name_are_two(folder, tmp_path):
     other = Storage(str(tmp_path / "other"))
     assert write_search(config(), folder, data("d")).search_id != write_search(config(), other, data("d")).search_id
+
+
+def without(folder, *keys):
+    """Leave keys out of the recorded config, as the version before they were added did."""
+    values = yaml.safe_load(folder.read("search.yaml"))
+    for key in keys:
+        *sections, name = key.split(".")
+        place = values
+        for section in sections:
+            place = place[section]
+        del place[name]
+    folder.write("search.yaml", yaml.safe_dump(values).encode())
+
+
+def recorded_with(folder, **changes):
+    folder.write("search.yaml", yaml.safe_dump(yaml.safe_load(folder.read("search.yaml")) | changes).encode())
+
+
+def test_a_key_that_a_later_version_added_with_a_default_is_no_difference(begun):
+    without(begun, "evaluation", "runtime.compile", "scheduler.reduction_factor", "dataset.dev_seed", "report")
+    assert startable(config(), begun, True, print) == config()
+
+
+def test_a_key_that_a_later_version_added_may_not_be_set_otherwise(begun):
+    without(begun, "runtime.compile", "evaluation")
+    with pytest.raises(InputError, match=r"runtime\.compile was False and is True"):
+        startable(config(runtime={"compile": True}), begun, True, print)
+    with pytest.raises(InputError, match=r"evaluation\.min_object_pixels was 4 and is 9"):
+        startable(config(evaluation={"min_object_pixels": 9}), begun, True, print)
+
+
+def test_what_a_resume_leaves_open_stays_as_it_was_where_a_default_has_changed(begun):
+    recorded_with(begun, scheduler={"grace_epochs": 3, "reduction_factor": 2}, objective="thing_miou")
+    said = []
+    tracking = {"uri": "http://me:secret@tracker:5000"}
+    continued = startable(config(scheduler={"reduction_factor": 2}, tracking=tracking), begun, True, said.append)
+    assert (continued.scheduler.grace_epochs, continued.objective) == (3, "thing_miou")
+    assert continued.tracking.uri == tracking["uri"], "a password is no part of a record"
+    assert any(
+        "objective stays thing_miou, as the search began (a new search would have miou)" in line for line in said
+    )
+    with pytest.raises(InputError, match=r"scheduler\.grace_epochs was 3 and is 1"):
+        startable(config(scheduler={"grace_epochs": 1, "reduction_factor": 2}), begun, True, print)
+
+
+@pytest.mark.parametrize("key", ["of_tomorrow", "report", "space"])
+def test_a_recorded_key_that_this_version_does_not_know_is_refused(begun, key):
+    before = begun.read("search.yaml")
+    values = yaml.safe_load(before)
+    recorded_with(begun, **{key: 1 if key == "of_tomorrow" else values[key] | {"of_tomorrow": 1}})
+    with pytest.raises(NewerRecordError, match=r"recorded search\.yaml must be of a format .* the key .*of_tomorrow"):
+        startable(config(), begun, True, print)
+
+
+def test_a_search_of_a_newer_version_is_refused(begun):
+    begun.write("search.json", json.dumps(json.loads(begun.read("search.json")) | {"format": 3}).encode())
+    with pytest.raises(NewerRecordError, match=r"search\.json must be of a format .* got format 3"):
+        read_meta(begun)
+
+
+def test_a_search_of_format_1_is_read_and_from_the_next_launch_on_of_this_one(begun):
+    identity = read_meta(begun)
+    values = json.loads(begun.read("search.json"))
+    begun.write("search.json", json.dumps({key: values[key] for key in values if key != "format"}).encode())
+    assert read_meta(begun) == identity
+    assert write_search(config(), begun, data("data-1")) == identity
+    assert json.loads(begun.read("search.json"))["format"] == 2
