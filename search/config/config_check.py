@@ -152,8 +152,8 @@ _SPELLED_OUT: Final[dict[str, tuple[str, str]]] = {
     ),
     "resources.cpus_per_trial": ("must be a number above 0 or auto", "Give the cores of a trial, or auto"),
     "resources.gpus_per_trial": (
-        "must be a number, 0 or above, or auto",
-        "Give the GPUs of a trial (0.5 lets two share one), or auto",
+        "must be a number from 0 to 1, or auto",
+        "Write 1, a fraction (0.5 lets two trials share a GPU), 0 or auto",
     ),
 }
 """Keys that take alternatives, where one sentence says more than an error for each."""
