@@ -176,7 +176,15 @@ class SpaceConfig(BaseModel):
         if given is None:
             return self
         weights = [_absolute_weights(value) for value in given] if isinstance(given, list) else _absolute_weights(given)
-        return SpaceConfig(**self.model_dump() | {"model": self.model | {"encoder_weights": weights}})
+        changes: dict[str, Any] = {"encoder_weights": weights}
+        if self.model.get("exclude"):
+            changes["exclude"] = [_with_absolute_weights(entry) for entry in self.model["exclude"]]
+        return SpaceConfig(**self.model_dump() | {"model": self.model | changes})
+
+
+def _with_absolute_weights(entry: dict[str, Any]) -> dict[str, Any]:
+    weights = entry.get("encoder_weights")
+    return entry if weights is None else entry | {"encoder_weights": _absolute_weights(weights)}
 
 
 def _absolute_weights(value: str) -> str:

@@ -21,6 +21,7 @@ _MAY_CHANGE: Final = (
     "storage",
     "dataset.root",  # the data are recognised by their fingerprint, wherever they lie
     "dataset.description",
+    "space.model.exclude",  # what has been trained stays as it is
     "budget.trials",
     "budget.hours",
     "confirm",
@@ -118,8 +119,8 @@ def _require_same(config: SearchConfig, folder: Storage) -> None:
     differences = list(_differences(_recorded_config(folder), config.model_dump(mode="json")))
     if differences:
         raise InputError(
-            "a resume may change budget.trials, budget.hours, resources, tracking, confirm and where the data lie, "
-            "nothing else",
+            "a resume may change budget.trials, budget.hours, resources, tracking, confirm, space.model.exclude and "
+            "where the data lie, nothing else",
             "; ".join(differences),
             "Undo these changes, or start a new search under another name",
         )
