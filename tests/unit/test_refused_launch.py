@@ -62,17 +62,18 @@ LAUNCHES = {
     ),
     "a batch of one where BatchNorm needs two": (
         ["space.data.batch_size=1", "space.model.architecture=[unet, deeplabv3plus]"],
-        rf"data\.batch_size must be at least 2 for deeplabv3plus on crops of 64x64: {SINGLE_PIXEL}", "1",
-        "Raise it, or leave this architecture out",
+        rf"data\.batch_size must be at least 2 for deeplabv3plus with {SMALL} on crops of 64x64: {SINGLE_PIXEL}", "1",
+        r"Raise it, or use another network\. To leave it out: --set 'space\.model\.exclude=\[{architecture: "
+        r"deeplabv3plus}\]' .*",
     ),
     "a range of batches from one where BatchNorm needs two": (
         ["space.data.batch_size={low: 1, high: 4}", "space.data.crop=[64x64, 32x32]"],
-        rf"data\.batch_size must be at least 2 for unet on crops of 32x32: {SINGLE_PIXEL}", "1",
-        "Raise it, or leave this architecture out",
+        rf"data\.batch_size must be at least 2 for unet with {SMALL} on crops of 32x32: {SINGLE_PIXEL}", "1",
+        "Raise it, or use another network",
     ),
     "a crop that an architecture cannot take": (
-        ["space.model.architecture=pan"], r"data\.crop must be a size that pan can be trained on",
-        "64x64: .*Output size is too small", "Use other crops, or leave this architecture out",
+        ["space.model.architecture=pan"], rf"data\.crop must be a size that pan with {SMALL} can be trained on",
+        "64x64: .*Output size is too small", "Use other crops, or another network",
     ),
     "a module that is not there": (
         ["space.loss.name=nowhere:Loss"], "nowhere:Loss must name a module that can be imported",
