@@ -13,7 +13,6 @@ running statistics move once a part.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +23,8 @@ from trainable.device import Compute, free_memory
 from trainable.errors import InputError
 from trainable.losses.additive import adds_up, takes_any_dtype
 from trainable.network.model import smallest_batch
+from trainable.out_of_memory import is_out_of_memory, more_memory
 from trainable.trial_config import TrialConfig
-
-_OUT_OF_MEMORY: Final = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "STATUS_ALLOC_FAILED",
-    "CUDA error: out of memory",
-)
-"""What torch says where it does not raise its OutOfMemoryError: on the CPU, in cuDNN and cuBLAS, in the driver."""
-
 
 Buffers = dict[str, Tensor]
 
@@ -109,7 +101,7 @@ class MicroBatches:
                 return self._at_once(criterion, images_NCHW, target_NHW)
             return self._in_parts(criterion, images_NCHW, target_NHW, buffers)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Not before the error is gone: its traceback holds the tensors of the failed pass.
         random.restore()
@@ -156,7 +148,7 @@ class MicroBatches:
 
     def _halve(self) -> None:
         batch, before = self._config.data.batch_size, self.size
-        smallest = smallest_batch(self._network, self._config.data.crop_size)
+        smallest = self._smallest()
         self.parts = max(1, min(_ceil(batch, _ceil(before, 2)), batch // smallest))
         if self.size == before:
             raise self._refusal()
@@ -166,15 +158,20 @@ class MicroBatches:
             note += "; BatchNorm sees the smaller batches"
         self._notes.append(note)
 
+    def _smallest(self) -> int:
+        try:
+            return smallest_batch(self._network, self._config.data.crop_size)
+        except RuntimeError as error:
+            if is_out_of_memory(error):  # of one crop, without gradient
+                raise self._refusal() from error
+            raise
+
     def _refusal(self) -> InputError:
-        more = "run fewer trials at once (resources.max_concurrent)"
-        if self._compute.device.type == "cuda":
-            more = "give a trial more of the GPU (resources.gpus_per_trial)"
         return InputError(
             "a training step must fit into memory",
             f"out of memory at micro-batches of {_images(self.size)}, the smallest parts of a batch of "
             f"{self._config.data.batch_size} that {self._config.model.architecture} can be trained on",
-            f"Use smaller crops or a smaller encoder, or {more}",
+            f"Use smaller crops or a smaller encoder, or {more_memory(self._compute.device)}",
         )
 
 
@@ -200,11 +197,6 @@ def _restore_buffers(network: nn.Module, copies: Buffers) -> None:
     for name, buffer in network.named_buffers():
         if name in copies:
             buffer.copy_(copies[name])
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch raised this because it got no memory."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _statistics(criterion: nn.Module, logits_NCHW: Tensor, target_NHW: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ from trainable.device import Compute, peak_memory_mb, reset_peak_memory
 from trainable.losses.loss_factory import build_loss
 from trainable.measure.confusion import outcome_counts
 from trainable.measure.evaluation import Evaluation, Scoring, evaluate
+from trainable.measure.fitted_tiles import FittedTiles
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.logit_adjustment import TAUS, log_priors
 from trainable.measure.split_metrics import adjusted_metrics, fit_tau, split_metrics
+from trainable.measure.tiles import DEFAULT_TILING, Tiling
 from trainable.measure.val_counts import ValCounts, ValOutcome
 from trainable.micro_batches import MicroBatches
 from trainable.network.compilation import compile_seconds, compiled
 from trainable.network.model import build_model
+from trainable.out_of_memory import required_to_fit
 from trainable.record import metric_names as names
 from trainable.schedule import learning_rate_factor
 from trainable.trial_config import TrialConfig
@@ -96,6 +99,8 @@ class Training:
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
         self._micro_batches = MicroBatches(config, self._model, self._forward, compute, self._scaler)
+        height, width = config.data.crop_size
+        self._fitted = FittedTiles(smallest=height * width)
 
     def run_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> EpochOutcome:
         """Train and evaluate epoch `epoch`, from 1.
@@ -106,7 +111,8 @@ class Training:
 
         Raises:
             InterruptedTraining: `should_stop` said so.
-            InputError: A training step does not fit into memory, however few images are computed at once.
+            InputError: A training step does not fit into memory, however few images are computed at once, or an
+                evaluation, however small its tiles.
         """
         reset_peak_memory(self._compute.device)
         compiled_before = compile_seconds()
@@ -116,9 +122,8 @@ class Training:
         notes = self._micro_batches.take_notes()
         if not math.isfinite(train_loss):
             return EpochOutcome({}, diverged=f"the training loss became {train_loss} in epoch {epoch}", notes=notes)
-        evaluation = evaluate(
-            self._forward, self._criterion, self._data.cache, self._data.splits.dev, self._compute, self._scoring
-        )
+        evaluation = self._evaluate(self._data.splits.dev, self._scoring)
+        notes += self._fitted.take_notes()
         notes += _compile_note(epoch, compile_seconds() - compiled_before)
         if evaluation.matrix.any() and not math.isfinite(evaluation.loss):
             # The weights broke in the last step: the labels of NaN logits would still make a number.
@@ -131,8 +136,13 @@ class Training:
             names.MICRO_BATCH_SIZE: self._micro_batches.size,
             names.PEAK_MEMORY_MB: peak_memory_mb(self._compute.device),
         } | self._dev_metrics(evaluation)
+        if self._fitted.tiling.side != DEFAULT_TILING.side:
+            metrics[names.EVALUATION_TILE] = self._fitted.tiling.side
         counts = ImageCounts(**self._image_counts(evaluation, self._data.splits.dev))
         return EpochOutcome(metrics, None, evaluation.matrix, counts, notes)
+
+    def _evaluate(self, indices: Sequence[int], scoring: Scoring) -> Evaluation:
+        return evaluate(self._forward, self._criterion, self._data.cache, indices, self._compute, scoring, self._fitted)
 
     def _dev_metrics(self, evaluation: Evaluation) -> dict[str, float]:
         image_set, taus = self._data.image_set, self._scoring.taus
@@ -148,10 +158,13 @@ class Training:
         Args:
             weights: Of a network of this config.
             tau: Strength of the adjustment, as dev chose it.
+
+        Raises:
+            InputError: It does not fit into memory, however small its tiles.
         """
         self._model.load_state_dict(weights)
-        data, scoring = self._data, replace(self._scoring, taus=(tau,))
-        evaluation = evaluate(self._forward, self._criterion, data.cache, data.splits.val, self._compute, scoring)
+        data = self._data
+        evaluation = self._evaluate(data.splits.val, replace(self._scoring, taus=(tau,)))
         (adjusted,) = evaluation.adjusted
         metrics = split_metrics(evaluation.matrix, evaluation.objects, data.image_set)
         metrics |= adjusted_metrics(adjusted.sum(axis=0), tau, data.image_set)
@@ -160,7 +173,7 @@ class Training:
             adjusted_counts=outcome_counts(torch.from_numpy(adjusted)).numpy(),
             tau=tau,
         )
-        return ValOutcome(metrics, evaluation.matrix, counts)
+        return ValOutcome(metrics, evaluation.matrix, counts, self._fitted.take_notes())
 
     def _image_counts(self, evaluation: Evaluation, indices: Sequence[int]) -> dict[str, Any]:
         """The fields of `ImageCounts`."""
@@ -195,7 +208,8 @@ class Training:
         images, target = batch
         self._set_learning_rate(step)
         loss = self._micro_batches.backward(self._criterion, images, target)
-        self._scaler.step(self._optimizer)
+        with required_to_fit("an optimizer's state", self._compute.device):  # made by the first step
+            self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss
 
@@ -208,12 +222,13 @@ class Training:
             group["lr"] = config.optimizer.learning_rate * factor
 
     def state(self) -> State:
-        """Everything that the next epoch depends on: network, optimizer, scaler, micro-batches, random state."""
+        """Everything that the next epoch depends on: network, optimizer, scaler, sizes that fit, random state."""
         state: State = {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "micro_batches": self._micro_batches.parts,
+            "tiling": asdict(self._fitted.tiling),
             "random": torch.get_rng_state(),
         }
         if self._compute.device.type == "cuda":
@@ -227,6 +242,7 @@ class Training:
         if state["scaler"]:  # empty where the epochs before were not in fp16
             self._scaler.load_state_dict(state["scaler"])
         self._micro_batches.parts = state.get("micro_batches", 1)  # older states have none
+        self._fitted.tiling = Tiling(**state.get("tiling", {}))  # nor a tiling
         torch.set_rng_state(state["random"].cpu())
         if self._compute.device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu())

@@ -161,6 +161,7 @@ class TrialRun:
             return
         best = self._durable[last.best_epoch - 1]
         outcome = self._trainer.measure_val(self._weights(best), best.metrics.get(names.ADJUSTED_TAU, 0))
+        self._notes += outcome.notes
         self._record.require_newest(self._start)
         files = {
             VAL_COUNTS_FILE: outcome.counts.to_bytes(),

@@ -14,6 +14,7 @@ from trainable.data.trial_data import TrialData
 from trainable.device import Compute, ResourceShare, choose_compute
 from trainable.errors import InputError
 from trainable.measure.confusion import confusion_matrices, outcome_counts
+from trainable.measure.fitted_tiles import FittedTiles
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.prediction import predict_labels
 from trainable.network.trained_model import model_from_weights
@@ -45,6 +46,7 @@ class Predictor:
         self._data = data
         self._model, self._compute = _load(trial, counts.class_names)
         self._labels: dict[int, NDArray[np.uint8]] = {}
+        self._fitted = FittedTiles()  # one for all images: what did not fit is not tried again
 
     def labels(self, row: int) -> NDArray[np.uint8]:
         """The predicted labels of a dev image, uint8 (H, W), at native resolution and tiled as in evaluation.
@@ -58,7 +60,7 @@ class Predictor:
         if row not in self._labels:
             data = self._data
             try:
-                predicted = predict_labels(self._model, data.cache, data.splits.dev, row, self._compute)
+                predicted = predict_labels(self._model, data.cache, data.splits.dev, row, self._compute, self._fitted)
             except Exception as error:  # whatever a network of the user's own raises, or a GPU that others use
                 raise InputError(
                     f"the network of {self._trial_id} must run on {self._counts.images[row]}",

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from search.config.config_yaml import ConfigDocument
 from search.config.search_config import SpaceConfig
 from search.config.train_config import TrainConfig
+from search.space.exclusions import EXCLUDE
 from search.space.space import SECTIONS
 from trainable.config.architectures import ARCHITECTURE_NAMES, ARCHITECTURE_RULE
 from trainable.config.config_problem import describe, flatten, raise_all, show, unknown_key
@@ -71,6 +72,8 @@ def _sections(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
 def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of a config model, dotted, sections before what they hold."""
     sections = dict(_sections(model)) | (dict(SECTIONS) if model is SpaceConfig else {})
+    if prefix == "space.model.":
+        yield f"{prefix}{EXCLUDE}"
     for name in model.model_fields:
         yield f"{prefix}{name}"
         if name in sections:
@@ -152,8 +155,8 @@ _SPELLED_OUT: Final[dict[str, tuple[str, str]]] = {
     ),
     "resources.cpus_per_trial": ("must be a number above 0 or auto", "Give the cores of a trial, or auto"),
     "resources.gpus_per_trial": (
-        "must be a number, 0 or above, or auto",
-        "Give the GPUs of a trial (0.5 lets two share one), or auto",
+        "must be a number from 0 to 1, or auto",
+        "Write 1, a fraction (0.5 lets two trials share a GPU), 0 or auto",
     ),
 }
 """Keys that take alternatives, where one sentence says more than an error for each."""

@@ -96,8 +96,16 @@ def load_recorded_config(search: str, overrides: Sequence[str], output: str | No
     if document.values.get("name") != name:
         rule = "the folder of a search must keep the search's name"
         raise InputError(rule, f"{name} for {document.values.get('name')}", "Rename the folder")
-    document = _with_overrides(document.with_value("storage", storage, search), overrides)
+    document = _with_overrides(_as_run(document).with_value("storage", storage, search), overrides)
     return validate(SearchConfig, document).absolute()
+
+
+def _as_run(document: ConfigDocument) -> ConfigDocument:
+    """A recorded config without what earlier versions accepted and did not do: trials never used a second GPU."""
+    key = "resources.gpus_per_trial"
+    gpus = document.value(key)
+    too_many = isinstance(gpus, int | float) and gpus > 1
+    return document.with_value(key, 1, document.source(key) or document.name or key) if too_many else document
 
 
 def _absolute(search: str) -> str:

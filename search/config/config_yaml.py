@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,14 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     """Plain values as YAML that is read back as they are."""
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
+
+
+def dump_flow(values: Sequence[Any]) -> str:
+    """Plain values as YAML on one line, as `--set` takes them."""
+    text: str = yaml.dump(
+        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
+    )
+    return text.strip()
 
 
 @dataclass(frozen=True)

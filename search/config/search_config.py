@@ -103,7 +103,8 @@ class ResourcesConfig(Section):
 
     Attributes:
         cpus_per_trial: Cores, or auto: the cores a GPU has its share of, or one where there is no GPU.
-        gpus_per_trial: GPUs, a fraction to share one, or auto: one where there is one.
+        gpus_per_trial: 1, a fraction to share a GPU, 0, or auto: one where there is one. A trial trains on one GPU; a
+            search fills several with trials.
         max_concurrent: Trials at once, or null for as many as fit.
         cache_dir: Where a node keeps decoded images; null is `~/.cache/aerosweep`.
     """
@@ -116,6 +117,10 @@ class ResourcesConfig(Section):
     @field_validator("cpus_per_trial", "gpus_per_trial")
     @classmethod
     def _is_placeable(cls, value: float | str, info: ValidationInfo) -> float | str:
+        if info.field_name == "gpus_per_trial" and isinstance(value, float) and value > 1:
+            rule = "resources.gpus_per_trial must be at most 1: a trial trains on one GPU, others would idle"
+            remedy = "Set resources.gpus_per_trial=1: a search fills every GPU with a trial of its own"
+            raise InputError(rule, f"{value:g}", remedy)
         if isinstance(value, float) and 0 < value < _LEAST_SHARE:
             rule = f"resources.{info.field_name} must be {_LEAST_SHARE} or above, the least that Ray counts"
             raise InputError(rule, value, "Raise it")
@@ -171,7 +176,15 @@ class SpaceConfig(BaseModel):
         if given is None:
             return self
         weights = [_absolute_weights(value) for value in given] if isinstance(given, list) else _absolute_weights(given)
-        return SpaceConfig(**self.model_dump() | {"model": self.model | {"encoder_weights": weights}})
+        changes: dict[str, Any] = {"encoder_weights": weights}
+        if self.model.get("exclude"):
+            changes["exclude"] = [_with_absolute_weights(entry) for entry in self.model["exclude"]]
+        return SpaceConfig(**self.model_dump() | {"model": self.model | changes})
+
+
+def _with_absolute_weights(entry: dict[str, Any]) -> dict[str, Any]:
+    weights = entry.get("encoder_weights")
+    return entry if weights is None else entry | {"encoder_weights": _absolute_weights(weights)}
 
 
 def _absolute_weights(value: str) -> str:

@@ -15,6 +15,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.decide.allowed_point import ask_allowed
 from search.decide.ranking import measured_values, non_dominated
 from search.space.space import Space, Value, suggest
 from trainable.config.metric_registry import metric_entry
@@ -119,7 +120,7 @@ class Sampler:
         study_id = storage.get_study_id_from_name(study.study_name)
         for told in self._all_told(observations):
             storage.create_new_trial(study_id, told)  # not `study.add_trials`, which checks each again
-        return suggest(study.ask(), self._space)
+        return ask_allowed(study, self._space, self._seed, number)
 
     def _observation(self, trial: TrialSnapshot) -> Observation:
         trial_id = trial.spec.trial_id

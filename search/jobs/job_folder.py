@@ -110,7 +110,8 @@ def _check_names(config: SearchConfig) -> None:
     from search.run.preflight import check_names
 
     domains = config.parsed_space.domains
-    check_names(Space({key: Fixed("none") if key == _WEIGHTS_KEY else domain for key, domain in domains.items()}))
+    anywhere = {key: Fixed("none") if key == _WEIGHTS_KEY else domain for key, domain in domains.items()}
+    check_names(Space(anywhere, config.parsed_space.excluded))
 
 
 def _problems_elsewhere(config: SearchConfig) -> list[InputError]:

@@ -15,6 +15,7 @@ _MAY_CHANGE: Final = (
     "storage",
     "dataset.root",  # the data are recognised by their fingerprint, wherever they lie
     "dataset.description",
+    "space.model.exclude",  # what has been trained stays as it is
     "budget.trials",
     "budget.hours",
     "confirm",

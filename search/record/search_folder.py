@@ -118,8 +118,8 @@ def _continued(config: SearchConfig, folder: Storage, say: Callable[[str], None]
     changed = [str(difference) for difference in found if not difference.left_open]
     if changed:
         raise InputError(
-            "a resume may change budget.trials, budget.hours, resources, tracking, confirm and where the data lie, "
-            "nothing else",
+            "a resume may change budget.trials, budget.hours, resources, tracking, confirm, space.model.exclude and "
+            "where the data lie, nothing else",
             "; ".join(changed),
             "Undo these changes, or start a new search under another name",
         )

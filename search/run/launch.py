@@ -14,6 +14,7 @@ from search.project.search_projections import SearchProjections, write_leaderboa
 from search.project.tracking_uri import tracking_uri, ui_command
 from search.record.lease import Lease
 from search.record.search_folder import startable, write_search
+from search.run.network_check import evaluation_views
 from search.run.preflight import check_data, check_machine, check_names, check_search
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
@@ -116,7 +117,8 @@ def _checked_data(
     check_names(config.parsed_space)
     data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     check_data(config, data)
-    check_search(config, data.num_classes)
+    measured = [*data.splits.dev, *data.splits.val]
+    check_search(config, data.num_classes, evaluation_views(data.cache.shapes[measured]))
     for note in (*data.warnings, *([_MADE_IMAGES] if config.dataset.is_made else [])):
         say(f"note: {note}")
     return DataIdentity.of(data)

@@ -9,16 +9,14 @@ from multiprocessing import get_context
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import nn
 
 from search.config.search_config import SearchConfig
 from search.decide.sampler import suggest_point
 from search.decide.search_plan import trial_config
+from search.run.network_check import Size, batch_sizes, check_networks, model_configs
 from search.space.baselines import baseline_points
 from search.space.space import (
     OPTIONS,
-    Choice,
-    Domain,
     Fixed,
     Space,
     Value,
@@ -31,14 +29,13 @@ from search.space.space import (
 from trainable.config.config_problem import flatten, raise_all
 from trainable.config.loss_config import LossConfig
 from trainable.config.metric_registry import METRICS
-from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
+from trainable.config.sections import DataConfig, RuntimeConfig
 from trainable.config.user_class import is_reference, load_class
 from trainable.data.image_set import ImageSet
 from trainable.data.trial_data import TrialData
 from trainable.errors import InputError
 from trainable.losses.user_loss import check_loss
 from trainable.network.compilation import require_compiler
-from trainable.network.model import build_model, smallest_batch
 from trainable.network.model import check_names as check_model_names
 from trainable.record.metric_names import metric_safe
 from trainable.trial_config import TrialConfig
@@ -62,11 +59,16 @@ def check_machine(runtime: RuntimeConfig, address: str | None) -> None:
             process.submit(require_compiler, device).result()
 
 
-def check_search(config: SearchConfig, num_classes: int) -> None:
+def check_search(config: SearchConfig, num_classes: int, views: Sequence[Size] = ()) -> None:
     """Check the points that a search may try; `check_names` comes first.
 
-    Every network of the space is built once, which also fetches the encoders' weights; every baseline and a random
-    point are resolved; every loss of the user's own is tried on a small batch.
+    Every network of the space is built once, which also fetches the encoders' weights, and tried on the sizes that it
+    will see; every baseline and a random point are resolved; every loss of the user's own is tried on a small batch.
+
+    Args:
+        config: The search.
+        num_classes: Of the image set.
+        views: What evaluation shows a network, as of `search.run.network_check.evaluation_views`.
 
     Raises:
         InputError: Something would fail in every trial, or in all of one kind.
@@ -76,14 +78,7 @@ def check_search(config: SearchConfig, num_classes: int) -> None:
     losses = [_resolve(config, point).loss for point in points]
     for loss in user_losses(config.parsed_space, losses):
         check_loss(loss, num_classes)
-    crops = crop_sizes(config.parsed_space)
-    fewest = int(lowest(_batch_sizes(config.parsed_space)))
-    for model in model_configs(config.parsed_space):
-        network = build_model(model, num_classes)
-        for crop in crops:
-            _require_fit(network, model.architecture, crop, num_classes)
-            if fewest == 1:
-                _require_batch(network, model.architecture, crop)
+    check_networks(config.parsed_space, num_classes, views)
 
 
 def check_names(space: Space) -> None:
@@ -114,61 +109,13 @@ def check_data(config: SearchConfig, data: TrialData) -> None:
         check_objective(config.objectives, data)
     except InputError as error:
         problems += flatten(error)
-    most = int(highest(_batch_sizes(config.parsed_space)))
+    most = int(highest(batch_sizes(config.parsed_space)))
     crops = int(lowest(config.parsed_space.domains.get("data.crops_per_image", Fixed(DataConfig().crops_per_image))))
     images = len(data.splits.train)
     if most > images * crops:
         rule = f"data.batch_size must be at most an epoch's crops ({images} images, data.crops_per_image {crops})"
         problems.append(InputError(rule, most, "Lower it, or raise data.crops_per_image"))
     raise_all(problems)
-
-
-def _batch_sizes(space: Space) -> Domain:
-    return space.domains.get("data.batch_size", Fixed(DataConfig().batch_size))
-
-
-def _require_batch(network: nn.Module, architecture: str, crop: tuple[int, int]) -> None:
-    smallest = smallest_batch(network, crop)
-    if smallest > 1:
-        raise InputError(
-            f"data.batch_size must be at least {smallest} for {architecture} on crops of {crop[0]}x{crop[1]}: a "
-            "BatchNorm layer of it sees a single pixel of each, which has no variance",
-            1,
-            "Raise it, or leave this architecture out",
-        )
-
-
-def crop_sizes(space: Space) -> list[tuple[int, int]]:
-    """All crop sizes of a space, height and width."""
-    match space.domains.get("data.crop"):
-        case Choice(values):
-            texts: tuple[Value, ...] = values
-        case Fixed(value):
-            texts = (value,)
-        case _:
-            texts = (DataConfig().crop,)
-    return [DataConfig(crop=str(text)).crop_size for text in texts]
-
-
-@torch.no_grad()
-def _require_fit(network: nn.Module, architecture: str, crop: tuple[int, int], num_classes: int) -> None:
-    """Some architectures pool by fixed steps and fail on small crops, long after they were built."""
-    try:
-        logits = network.eval()(torch.zeros(1, 3, *crop))
-    except Exception as error:  # whatever the network raises
-        own = is_reference(architecture)
-        raise InputError(
-            f"data.crop must be a size that {architecture} can be trained on",
-            f"{crop[0]}x{crop[1]}: {' '.join(str(error).split())[:200].rstrip('.')}",
-            "Mend its forward, or use other crops" if own else "Use other crops, or leave this architecture out",
-        ) from error
-    expected = (1, num_classes, *crop)
-    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
-        raise InputError(
-            f"{architecture} must give logits (N, classes, H, W) = {expected} for an image of {crop[0]}x{crop[1]}",
-            tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__,
-            "Give it an output channel a class, and let it enlarge its output to the size of the image",
-        )
 
 
 def check_objective(objectives: Sequence[str], data: TrialData) -> None:
@@ -220,20 +167,6 @@ def _class_problem(
             f"Mark it with `thing: true` if it is countable, or use recall/{class_name}",
         )
     return None
-
-
-def model_configs(space: Space) -> list[ModelConfig]:
-    """All networks of a space; of a range its two ends."""
-    points: list[dict[str, Value]] = [{}]
-    for key, domain in space.domains.items():
-        if key.startswith("model."):
-            points = [further for point in points for further in _extend(point, key, values_of(domain))]
-    return [ModelConfig.model_validate(nested(point).get("model", {})) for point in points]
-
-
-def _extend(point: dict[str, Value], key: str, values: tuple[Value, ...]) -> list[dict[str, Value]]:
-    """The point with each of the values, or as it is where the key does not exist."""
-    return [point | {key: value} for value in values] if exists(key, point) else [point]
 
 
 def user_losses(space: Space, resolved: Sequence[LossConfig] = ()) -> list[LossConfig]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from search.space.exclusions import completed_model, is_left
 from search.space.space import SECTIONS, Choice, Domain, Fixed, Range, Space, Value, exists, highest, values_of
 from trainable.config.config_problem import show, unknown_key
 from trainable.errors import InputError
@@ -104,7 +105,7 @@ _NAMED: Final[dict[str, Callable[[Space], list[dict[str, Value]]]]] = {
 
 
 def _each_model(space: Space) -> list[dict[str, Value]]:
-    return _each_value("model.architecture", space)
+    return [model for model in _each_value("model.architecture", space) if is_left(model, space)]
 
 
 def _each_value(key: str, space: Space) -> list[dict[str, Value]]:
@@ -120,6 +121,7 @@ def _complete(given: Mapping[str, Value], space: Space, where: str) -> dict[str,
             raise InputError(
                 f"{where} may only name keys of the space", key, f"Add space.{key}, or remove it from the baseline"
             )
+    given = completed_model(given, space, where)
     point: dict[str, Value] = {}
     for key, domain in space.domains.items():
         if exists(key, point):

@@ -61,9 +61,19 @@ Domain = Fixed | Choice | Range
 
 @dataclass(frozen=True)
 class Space:
-    """Domains by flat key (`loss.alpha`), in the order in which they are asked for."""
+    """Domains by flat key (`loss.alpha`), in the order in which they are asked for.
+
+    Attributes:
+        domains: By flat key.
+        excluded: Combinations of values, by flat key, that no point has.
+    """
 
     domains: Mapping[str, Domain]
+    excluded: tuple[Mapping[str, Value], ...] = ()
+
+    def excludes(self, values: Mapping[str, Value]) -> bool:
+        """Whether a point is left out of the space."""
+        return any(all(values.get(key) == value for key, value in entry.items()) for entry in self.excluded)
 
     def searched(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The part of `values` that is not fixed."""

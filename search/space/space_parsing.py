@@ -7,6 +7,7 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from search.space.exclusions import EXCLUDE, parse_exclusions, without_exclusions
 from search.space.space import (
     LOSS_SHAPE,
     OPTIONS,
@@ -49,7 +50,7 @@ def parse_space(sections: Mapping[str, Mapping[str, Any]]) -> Space:
     domains: dict[str, Domain] = {}
     problems: list[InputError] = []
     for section, kind in SECTIONS.items():
-        given = sections.get(section, {})
+        given = without_exclusions(section, sections.get(section, {}))
         problems += [_unknown(section, name, given[name]) for name in given if name not in kind.model_fields]
         # In the order of the fields: what exists in the loss's section depends on the names that come first.
         for name in kind.model_fields:
@@ -60,7 +61,7 @@ def parse_space(sections: Mapping[str, Mapping[str, Any]]) -> Space:
                     problems += flatten(error)
     raise_all(problems)
     raise_all([*_loss_problems(domains), *_option_problems(domains), *_bound_problems(domains)])
-    return Space(domains)
+    return Space(domains, parse_exclusions(sections.get("model", {}).get(EXCLUDE), domains))
 
 
 def _parse_key(section: str, name: str, given: Any, kind: type[Section]) -> dict[str, Domain]:
@@ -77,7 +78,8 @@ def _parse_key(section: str, name: str, given: Any, kind: type[Section]) -> dict
 
 def _unknown(section: str, name: str, value: Any) -> InputError:
     everywhere = [f"space.{other}.{key}" for other, kind in SECTIONS.items() for key in kind.model_fields]
-    return unknown_key(f"space.{section}.{name}", value, SECTIONS[section].model_fields, everywhere)
+    siblings = [*SECTIONS[section].model_fields, *([EXCLUDE] if section == "model" else [])]
+    return unknown_key(f"space.{section}.{name}", value, siblings, everywhere)
 
 
 def _parse_domain(where: str, given: Any, kind: type[Section], name: str) -> Domain:

@@ -97,7 +97,7 @@ searches = st.builds(
     resources=st.fixed_dictionaries(
         {
             "cpus_per_trial": st.sampled_from(["auto", 0.5, 1, 4]),
-            "gpus_per_trial": st.sampled_from(["auto", 0, 0.25, 2]),
+            "gpus_per_trial": st.sampled_from(["auto", 0, 0.25, 1]),
         }
     ),
     seed=st.integers(0, 2**31),

@@ -4,10 +4,17 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trainable.measure.tiles import BATCH_PIXELS, OVERLAP, TILE, tiles
+from trainable.measure.tiles import BATCH_PIXELS, OVERLAP, TILE, Tiling, tiles
 
 SIDES = st.one_of(st.integers(1, 4000), st.sampled_from([TILE - 1, TILE, TILE + 1, 2 * TILE, 2 * TILE + 1, 1280, 720]))
 SHAPES = st.lists(st.tuples(SIDES, SIDES), max_size=4)
+SMALL_SHAPES = st.lists(st.tuples(st.integers(1, 300), st.integers(1, 300)), min_size=1, max_size=4)
+TILINGS = st.builds(
+    lambda side, share, batch: Tiling(side, side // 2 * share // 8, batch),
+    st.integers(8, 400),
+    st.integers(0, 8),
+    st.integers(1, BATCH_PIXELS),
+)
 
 
 def scored(tile):
@@ -37,6 +44,38 @@ def test_every_pixel_is_scored_exactly_once(shapes):
     for shape, counts in zip(shapes, seen, strict=True):
         assert counts.shape == shape
         assert (counts == 1).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(SMALL_SHAPES, TILINGS)
+@example([(300, 1), (1, 300)], Tiling(8, 4, 1))
+def test_every_pixel_is_scored_exactly_once_at_any_size_of_a_pass(shapes, tiling):
+    seen = [np.zeros(shape, dtype=np.uint8) for shape in shapes]
+    for tile in tiles(as_array(shapes), tiling):
+        (top, bottom), (left, right) = scored(tile)
+        for position in tile.positions:
+            seen[position][top:bottom, left:right] += 1
+    assert all((counts == 1).all() for counts in seen)
+
+
+def pixels(tile):
+    return len(tile.positions) * tile.window.height * tile.window.width
+
+
+@settings(max_examples=200, deadline=None)
+@given(SMALL_SHAPES, TILINGS)
+def test_what_did_not_fit_is_seen_in_smaller_passes(shapes, tiling):
+    """As often as it is asked for, down to the smallest tiles; and what is as large elsewhere is divided too."""
+    while (largest := max(tiles(as_array(shapes), tiling), key=pixels)) and pixels(largest) > 1024:
+        count = len(largest.positions)
+        tiling = tiling.with_images(largest, (count + 1) // 2) if count > 1 else tiling.divided(largest)
+        assert 2 * tiling.overlap <= tiling.side
+        alike = [
+            tile
+            for tile in tiles(as_array(shapes), tiling)
+            if len(tile.positions) == count and tile.window == largest.window and tile.keep == largest.keep
+        ]
+        assert not [tile for tile in alike if set(tile.positions) & set(largest.positions)]
 
 
 @settings(max_examples=200, deadline=None)

@@ -169,7 +169,11 @@ OVERRIDES = {
     "unknown baselines": (["baselines=all"], r"baselines must be seed, strong, none or a list of points; got 'all'"),
     "one and a half GPUs": (
         ["resources.gpus_per_trial=1.5"],
-        r"resources\.gpus_per_trial must be a whole number, or below 1 to share one; got 1\.5 .*Write 1 or 2",
+        r"resources\.gpus_per_trial must be at most 1: a trial trains on one GPU, others would idle; got 1\.5 ",
+    ),
+    "two GPUs": (
+        ["resources.gpus_per_trial=2"],
+        r"resources\.gpus_per_trial must be at most 1: .*; got 2 .*Set resources\.gpus_per_trial=1: a search fills",
     ),
     "two and a half cores": (
         ["resources.cpus_per_trial=2.5"],
@@ -178,7 +182,7 @@ OVERRIDES = {
     "no core": (["resources.cpus_per_trial=0"], r"resources\.cpus_per_trial must be a number above 0 or auto; got 0"),
     "every GPU": (
         ["resources.gpus_per_trial=all"],
-        r"resources\.gpus_per_trial must be a number, 0 or above, or auto; got 'all'",
+        r"resources\.gpus_per_trial must be a number from 0 to 1, or auto; got 'all'",
     ),
     "a name with a slash": (["name=a/b"], r"name must begin with a letter or digit.*; got 'a/b'"),
     "a bucket without a tracker": (

@@ -497,6 +497,28 @@ def test_a_search_that_was_moved_is_found_where_it_is(tmp_path):
     assert load_recorded_config("elsewhere/small", [], None).folder == str(tmp_path / "elsewhere/small")
 
 
+def test_two_gpus_of_an_earlier_version_are_read_as_the_one_that_its_trials_used():
+    recorded(SMALL, "out/small")
+    file = Path("out/small/search.yaml")
+    file.write_text(file.read_text().replace("gpus_per_trial: auto", "gpus_per_trial: 2.0"))
+    assert load_recorded_config("out/small", [], None).resources.gpus_per_trial == 1
+    assert load_recorded_config("out/small", ["resources.gpus_per_trial=0.5"], None).resources.gpus_per_trial == 0.5
+    with pytest.raises(InputError, match=r"resources\.gpus_per_trial must be at most 1: .*; got 2 \(--set resources"):
+        load_recorded_config("out/small", ["resources.gpus_per_trial=2"], None)
+
+
+def test_the_remedy_for_two_gpus_works_in_a_search_and_in_a_training():
+    many, one = "resources.gpus_per_trial=2", "resources.gpus_per_trial=1"
+    loads = (
+        lambda *overrides: load(SMALL, *overrides),
+        lambda *overrides: load_train_config(None, ["dataset.layout=synthetic", *overrides], None),
+    )
+    for loaded in loads:
+        with pytest.raises(InputError, match=f"Set {one}"):
+            loaded(many)
+        assert loaded(many, one).resources.gpus_per_trial == 1
+
+
 @pytest.mark.parametrize(
     ("search", "output", "message"),
     [

@@ -13,10 +13,11 @@ from trainable.data.image_cache import open_cache
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
 from trainable.losses import CrossEntropyLoss, TverskyLoss
-from trainable.measure import tiles as tiles
 from trainable.measure.confusion import class_metrics
 from trainable.measure.evaluation import Scoring, evaluate
+from trainable.measure.fitted_tiles import FittedTiles
 from trainable.measure.object_errors import count_objects
+from trainable.measure.tiles import Tiling
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 CLASSES = 4
@@ -187,16 +188,16 @@ def test_the_criterion_sees_logits_once_and_as_they_are(network, cache):
     np.testing.assert_array_equal(target[0].numpy(), cache.mask(1))
 
 
-def test_tiles_give_what_whole_images_give(network, array_cache, monkeypatch):
+def test_tiles_give_what_whole_images_give(network, array_cache):
     generator = np.random.default_rng(0)
     pairs = [(generator.integers(0, 256, (*s, 3)), generator.integers(0, CLASSES, s)) for s in [(150, 70), (97, 201)]]
     cache = array_cache(pairs, CLASSES, SCORING.thing_labels)
     criterion = CrossEntropyLoss(ignore_index=IGNORED)
     whole = evaluate(network, criterion, cache, [0, 1], CPU, SCORING)
     passes = len(network.seen)
-    monkeypatch.setattr(tiles, "TILE", 48)
-    monkeypatch.setattr(tiles, "OVERLAP", 10)
-    tiled = evaluate(network, criterion, cache, [0, 1], CPU, SCORING)
+    fitted = FittedTiles(tiling=Tiling(48, 10))
+    tiled = evaluate(network, criterion, cache, [0, 1], CPU, SCORING, fitted)
+    assert fitted.take_notes() == ()
     assert len(network.seen) - passes == 4 * 2 + 3 * 5
     for name in ("per_image", "objects", "adjusted"):
         np.testing.assert_array_equal(getattr(tiled, name), getattr(whole, name))
@@ -204,7 +205,7 @@ def test_tiles_give_what_whole_images_give(network, array_cache, monkeypatch):
     assert tiled.loss == pytest.approx(whole.loss, rel=1e-5)
 
 
-def test_a_tile_is_scored_where_it_has_context(array_cache, monkeypatch):
+def test_a_tile_is_scored_where_it_has_context(array_cache):
     """A network that looks 8 pixels around gives the same in tiles of that overlap."""
 
     class Around(nn.Module):
@@ -217,9 +218,8 @@ def test_a_tile_is_scored_where_it_has_context(array_cache, monkeypatch):
     cache = array_cache([(generator.integers(0, 256, (128, 160, 3)), generator.integers(0, 4, (128, 160)))], CLASSES)
     criterion = CrossEntropyLoss()
     whole = evaluate(Around(), criterion, cache, [0], CPU, SCORING)
-    monkeypatch.setattr(tiles, "TILE", 64)
-    monkeypatch.setattr(tiles, "OVERLAP", 32)
-    np.testing.assert_array_equal(evaluate(Around(), criterion, cache, [0], CPU, SCORING).per_image, whole.per_image)
+    tiled = evaluate(Around(), criterion, cache, [0], CPU, SCORING, FittedTiles(tiling=Tiling(64, 32)))
+    np.testing.assert_array_equal(tiled.per_image, whole.per_image)
 
 
 def test_networks_are_given_whole_strides(network, cache):

@@ -342,6 +342,29 @@ def test_the_libraries_own_words_for_it_are_known(text):
     assert micro_batches.size == 4
 
 
+def test_memory_that_ran_out_while_compiling_is_memory_too():
+    """torch.compile raises an error of its own, from the one that it met."""
+
+    class Compiles(nn.Module):
+        def forward(self, values):
+            if self.training and len(values) > 4:
+                raise RuntimeError("backend='inductor' raised") from torch.OutOfMemoryError("no room")
+            return values
+
+    micro_batches = make_micro_batches(make_network(Compiles()), 8)
+    micro_batches.backward(LOSSES["dice"], *make_batch(8))
+    assert micro_batches.size == 4
+
+
+def test_where_one_crop_alone_does_not_fit_even_without_gradient_it_fails_with_the_reason():
+    class Full(nn.Module):
+        def forward(self, values):
+            raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(InputError, match="a training step must fit into memory"):
+        make_micro_batches(make_network(Full()), 8).backward(LOSSES["dice"], *make_batch(8))
+
+
 def test_another_error_is_not_taken_for_it():
     gate = Gate(room=4, error=RuntimeError, text="The size of tensor a (2) must match the size of tensor b (3)")
     micro_batches = make_micro_batches(make_network(gate), 8)

@@ -16,9 +16,10 @@ from trainable.config.sections import DataConfig, ModelConfig, RuntimeConfig
 from trainable.data.image_set import IGNORED
 from trainable.device import Compute
 from trainable.errors import InputError
-from trainable.measure import tiles as tiles
+from trainable.measure.fitted_tiles import FittedTiles
 from trainable.measure.object_errors import count_objects
 from trainable.measure.prediction import predict_labels
+from trainable.measure.tiles import Tiling
 from trainable.record.checkpoint import from_bytes, to_bytes
 from trainable.record.storage import Storage
 from trainable.record.trial_record import PER_IMAGE_COUNTS_FILE, WEIGHTS_FILE, TrialRecord
@@ -144,7 +145,7 @@ class Local(nn.Module):
         return self.layer(pixels)
 
 
-def test_tiles_make_up_the_whole_image(array_cache, monkeypatch):
+def test_tiles_make_up_the_whole_image(array_cache):
     generator = np.random.default_rng(0)
     shapes = [(97, 201), (20, 31), (20, 31)]
     pairs = [(generator.integers(0, 256, (*shape, 3)), generator.integers(0, 4, shape)) for shape in shapes]
@@ -154,11 +155,10 @@ def test_tiles_make_up_the_whole_image(array_cache, monkeypatch):
         pixels = (image / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
         logits = network.layer(torch.from_numpy(pixels).float().permute(2, 0, 1)[None])
         expected.append(logits.argmax(dim=1)[0].numpy())
-    monkeypatch.setattr(tiles, "TILE", 48)
-    monkeypatch.setattr(tiles, "OVERLAP", 10)
+    fitted = FittedTiles(tiling=Tiling(48, 10))
     for indices in ((0, 1, 2), (2, 0)):
         for position, index in enumerate(indices):
-            labels = predict_labels(network.train(), cache, indices, position, CPU)
+            labels = predict_labels(network.train(), cache, indices, position, CPU, fitted)
             np.testing.assert_array_equal(labels, expected[index])
             assert labels.dtype == np.uint8
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from search.config.search_config import SearchConfig, SpaceConfig
-from search.run import preflight
-from search.run.preflight import check_data, check_machine, check_names, check_objective, check_search, model_configs
+from search.run import network_check
+from search.run.network_check import model_configs
+from search.run.preflight import check_data, check_machine, check_names, check_objective, check_search
 from search.space.space_parsing import parse_space
 from trainable.config.sections import RuntimeConfig
 from trainable.data.dataset_config import DatasetConfig
@@ -40,7 +41,9 @@ def test_every_network_of_the_space_is_looked_at():
 
 
 def test_a_crop_that_an_architecture_cannot_take_is_refused():
-    with pytest.raises(InputError, match=r"data\.crop must be a size that pan can be trained on; got 64x64: "):
+    with pytest.raises(
+        InputError, match=r"data\.crop must be a size that pan with resnet18 can be trained on; got 64x64: "
+    ):
         check_search(config(architecture=["unet", "pan"]), num_classes=3)
 
 
@@ -71,13 +74,14 @@ def test_a_batch_of_one_is_refused_where_a_network_cannot_train_on_it():
     assert check_search(batches(2, ["unet", "deeplabv3"]), num_classes=3) is None
     for sizes in (1, [4, 1], {"low": 1, "high": 4}):
         with pytest.raises(
-            InputError, match=r"data\.batch_size must be at least 2 for deeplabv3 on crops of 64x64.*got 1"
+            InputError,
+            match=r"data\.batch_size must be at least 2 for deeplabv3 with resnet18 on crops of 64x64.*got 1",
         ):
             check_search(batches(sizes, ["unet", "deeplabv3"]), num_classes=3)
 
 
 def test_all_names_that_cannot_be_had_are_told_at_once_without_building_anything(monkeypatch):
-    monkeypatch.setattr(preflight, "build_model", None)
+    monkeypatch.setattr(network_check, "build_model", None)
     given = {"model": {"encoder": ["resnet18", "resnet19"], "encoder_weights": ["none", "/no/w.pt"]},
              "loss": {"name": ["dice", "nowhere:Loss"]}}  # fmt: skip
     with pytest.raises(InputError, match="3 problems") as caught:

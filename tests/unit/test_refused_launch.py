@@ -14,6 +14,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 
 SMALL = "timm-mobilenetv3_small_100"
+SWIN = "tu-swin_tiny_patch4_window7_224"
 
 
 @pytest.fixture
@@ -62,17 +63,25 @@ LAUNCHES = {
     ),
     "a batch of one where BatchNorm needs two": (
         ["space.data.batch_size=1", "space.model.architecture=[unet, deeplabv3plus]"],
-        rf"data\.batch_size must be at least 2 for deeplabv3plus on crops of 64x64: {SINGLE_PIXEL}", "1",
-        "Raise it, or leave this architecture out",
+        rf"data\.batch_size must be at least 2 for deeplabv3plus with {SMALL} on crops of 64x64: {SINGLE_PIXEL}", "1",
+        r"Raise it, or use another network\. To leave it out: --set 'space\.model\.exclude=\[{architecture: "
+        r"deeplabv3plus}\]' .*",
     ),
     "a range of batches from one where BatchNorm needs two": (
         ["space.data.batch_size={low: 1, high: 4}", "space.data.crop=[64x64, 32x32]"],
-        rf"data\.batch_size must be at least 2 for unet on crops of 32x32: {SINGLE_PIXEL}", "1",
-        "Raise it, or leave this architecture out",
+        rf"data\.batch_size must be at least 2 for unet with {SMALL} on crops of 32x32: {SINGLE_PIXEL}", "1",
+        "Raise it, or use another network",
     ),
     "a crop that an architecture cannot take": (
-        ["space.model.architecture=pan"], r"data\.crop must be a size that pan can be trained on",
-        "64x64: .*Output size is too small", "Use other crops, or leave this architecture out",
+        ["space.model.architecture=pan"], rf"data\.crop must be a size that pan with {SMALL} can be trained on",
+        "64x64: .*Output size is too small", "Use other crops, or another network",
+    ),
+    "an encoder of one input size, which the crops have and the images have not": (
+        [f"space.model.encoder=[{SWIN}, {SMALL}]", "space.data.crop=224x224"],
+        f"unet with {SWIN} must run on 64x96 pixels, as evaluation shows it images of dev and val",
+        r"Input height \(64\) doesn't match model \(224\)",
+        r"Use another encoder: no crop mends it\. To leave it out: --set 'space\.model\.exclude=\[{encoder: "
+        rf"{SWIN}}}\]' \(or `exclude` in space\.model of the file\)",
     ),
     "a module that is not there": (
         ["space.loss.name=nowhere:Loss"], "nowhere:Loss must name a module that can be imported",
@@ -99,6 +108,29 @@ def test_what_a_launch_can_tell_is_refused_before_it_writes(case, launched, requ
 def test_all_networks_that_cannot_be_had_are_named_at_once(launched):
     printed = launched("space.model.encoder=[resnet19, resnet20]", "space.loss.name=[dice, 'nowhere:Loss']")
     assert printed.startswith("error: 3 problems:\n")
+
+
+def test_what_is_left_out_as_the_message_says_is_no_problem_any_more(launched):
+    with pytest.raises(AssertionError, match="the search was started"):
+        launched(
+            f"space.model.encoder=[{SWIN}, {SMALL}]", "space.data.crop=224x224",
+            f"space.model.exclude=[{{encoder: {SWIN}}}]",
+        )  # fmt: skip
+
+
+def test_one_training_is_told_without_a_space(synthetic_config, synthetic_cache_dir, refused, require_one_problem):
+    values = {
+        "dataset": f"{{layout: synthetic, images: {synthetic_config.images}, size: {synthetic_config.size}}}",
+        "resources.cache_dir": synthetic_cache_dir, "model.architecture": "unet", "model.encoder": SWIN,
+        "model.encoder_weights": "none", "data.crop": "224x224", "data.batch_size": 4,
+    }  # fmt: skip
+    printed = refused("train", *(f"--set={key}={value}" for key, value in values.items()))
+    require_one_problem(
+        printed,
+        f"unet with {SWIN} must run on 64x96 pixels, as evaluation shows it images of dev and val",
+        r"Input height \(64\) doesn't match model \(224\)",
+        "Use another encoder: no crop mends it",
+    )
 
 
 def test_a_batch_of_one_passes_where_the_network_can_train_on_it(launched):

@@ -108,6 +108,20 @@ def test_what_a_resume_may_not_change(begun, change, message):
         startable(config(**change), begun, True, print)
 
 
+def test_a_resume_may_leave_networks_out_that_could_never_be_trained(folder):
+    """What an earlier version began may have them: the remedy that its resume names must be allowed."""
+    both = {"architecture": ["unet", "deeplabv3plus"], "encoder": ["resnet18", "vgg11"]}
+    write_search(config(space={"model": both}), folder, data("data-1"))
+    folder.write("trials/t0000/config.json", b"{}")
+    exclude = [{"architecture": "deeplabv3plus", "encoder": "vgg11"}]
+    changed = config(space={"model": both | {"exclude": exclude}})
+    startable(changed, folder, True, print)
+    write_search(changed, folder, data("data-1"))
+    startable(config(space={"model": both}), folder, True, print)
+    with pytest.raises(InputError, match=r"space\.model\.encoder was"):
+        startable(config(space={"model": both | {"encoder": ["resnet18"]}}), folder, True, print)
+
+
 def test_other_data_are_refused(begun):
     identity = read_meta(begun)
     assert write_search(config(), begun, data("data-1")) == identity

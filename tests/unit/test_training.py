@@ -120,7 +120,7 @@ def test_the_state_is_read_with_weights_only(config, synthetic_data):
     training = Training(config, synthetic_data, CPU)
     training.run_epoch(1, never)
     state = training.state()
-    assert state.keys() == {"model", "optimizer", "scaler", "micro_batches", "random"}
+    assert state.keys() == {"model", "optimizer", "scaler", "micro_batches", "tiling", "random"}
     assert_equal(from_bytes(to_bytes(state)), state)
 
 
@@ -480,6 +480,106 @@ def test_where_the_network_cannot_be_trained_on_less_it_fails_with_the_reason(co
     training = limit(Training(config, synthetic_data, CPU), room=1)
     message = "out of memory at micro-batches of 2 images, the smallest parts of a batch of 8 that deeplabv3plus can be"
     with pytest.raises(InputError, match=message):
+        training.run_epoch(1, never)
+
+
+VIEW = 64 * 96
+"""Pixels of an image of the synthetic set."""
+
+
+def limit_view(training, pixels):
+    """Let the network run out of memory where it evaluates more than so many pixels at once; returns what it saw."""
+    forward, seen = training._model.forward, []
+
+    def limited(images):
+        count = images.shape[0] * images.shape[2] * images.shape[3]
+        if not training._model.training:
+            seen.append(count)
+            if count > pixels:
+                raise torch.OutOfMemoryError(f"no room for {count} pixels")
+        return forward(images)
+
+    training._model.forward = limited
+    return seen
+
+
+def test_an_evaluation_that_does_not_fit_sees_fewer_images_at_once_and_scores_the_same(config, synthetic_data):
+    expected = Training(config, synthetic_data, CPU).run_epoch(1, never)
+    limited = Training(config, synthetic_data, CPU)
+    seen = limit_view(limited, 2 * VIEW)
+    given = limited.run_epoch(1, never)
+    np.testing.assert_array_equal(given.matrix, expected.matrix)
+    np.testing.assert_array_equal(given.image_counts.sized_objects, expected.image_counts.sized_objects)
+    other = {"dev_loss"}  # a region loss is one of a pass
+    assert {name: value for name, value in numbers(given.metrics).items() if name not in other} == {
+        name: value for name, value in numbers(expected.metrics).items() if name not in other
+    }
+    images = len(synthetic_data.splits.dev)
+    assert given.notes[0] == (
+        f"out of memory evaluating {images} images at once: from here on {(images + 1) // 2} at once"
+    )
+    assert sum(count for count in seen if count <= 2 * VIEW) == images * VIEW
+    seen.clear()
+    assert limited.run_epoch(2, never).notes == ()
+    assert max(seen) <= 2 * VIEW
+
+
+def test_smaller_tiles_are_remembered_by_the_state(config, synthetic_data, tmp_path):
+    """Through a whole trial: one that goes on elsewhere measures as one that was never interrupted."""
+    whole = Training(config, synthetic_data, CPU)
+    limit_view(whole, VIEW - 1)
+    record = start(Storage(str(tmp_path / "whole")), whole, config)
+    expected = [record.step() for _ in range(2)]
+    assert "in tiles of 32 pixels" in record.take_notes()[-1]
+    assert [epoch.metrics["evaluation_tile"] for epoch in expected] == [32, 32]
+
+    first = Training(config, synthetic_data, CPU)
+    limit_view(first, VIEW - 1)
+    start(Storage(str(tmp_path / "parts")), first, config).step()
+    second = Training(config, synthetic_data, CPU)  # with room for whole images, which makes no difference
+    seen = limit_view(second, 10**9)
+    record = start(Storage(str(tmp_path / "parts")), second, config)
+    assert numbers(record.step().metrics) == numbers(expected[1].metrics)
+    assert record.take_notes() == []
+    assert max(seen) < VIEW
+
+
+def test_a_state_of_before_there_were_smaller_tiles_is_one_of_whole_images(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    state = training.state()
+    del state["tiling"]
+    training.load_state(state)
+    assert "evaluation_tile" not in training.run_epoch(1, never).metrics
+
+
+def test_val_is_measured_in_smaller_passes_too(config, synthetic_data):
+    plain, limited = (Training(config, synthetic_data, CPU) for _ in range(2))
+    limit_view(limited, 2 * VIEW)
+    weights = plain.weights()
+    expected, given = (training.measure_val(dict(weights), 0.5) for training in (plain, limited))
+    np.testing.assert_array_equal(given.matrix, expected.matrix)
+    np.testing.assert_array_equal(given.counts.adjusted_counts, expected.counts.adjusted_counts)
+    assert expected.notes == ()
+    assert given.notes[0].startswith("out of memory evaluating")
+
+
+def test_an_evaluation_that_fits_in_no_way_ends_the_trial_with_the_reason(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+    limit_view(training, 0)
+    with pytest.raises(InputError, match="an evaluation must fit into memory; got out of memory on "):
+        training.run_epoch(1, never)
+
+
+def test_an_optimizer_whose_state_does_not_fit_ends_the_trial_with_the_reason(config, synthetic_data):
+    training = Training(config, synthetic_data, CPU)
+
+    def step(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    training._optimizer.step = step
+    with pytest.raises(
+        InputError, match=r"an optimizer's state must fit into memory; got out of memory\. Use a smaller"
+    ):
         training.run_epoch(1, never)
 
 

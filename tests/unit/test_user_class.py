@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from search.config.search_config import SearchConfig
-from search.run.preflight import check_search, model_configs, user_losses
+from search.run.network_check import model_configs
+from search.run.preflight import check_search, user_losses
 from search.space.space_parsing import parse_space
 from trainable.config.loss_config import LossConfig
 from trainable.config.sections import ModelConfig
@@ -432,8 +433,11 @@ def test_a_model_gets_the_classes_its_options_and_what_it_takes_of_the_rest():
     [
         ("Uncallable", r"own_classes:Uncallable must be a torch\.nn\.Module; got a class derived from object\."),
         ("NoClasses", r"NoClasses must be made with num_classes=4; got .*unexpected.*'num_classes'\. It takes width"),
-        ("Tall", r"Tall must give logits .* = \(1, 4, 64, 96\) for an image of 64x96; got \(1, 4, 32, 96\)\. Give it"),
-        ("OneChannelMore", r"OneChannelMore must give logits .* got \(1, 5, 64, 96\)\."),
+        (
+            "Tall",
+            r"Tall must give logits .* = \(2, 4, 64, 96\) for images of 64x96 in training; got \(2, 4, 32, 96\)\. G",
+        ),
+        ("OneChannelMore", r"OneChannelMore must give logits .* got \(2, 5, 64, 96\)\."),
         ("Dictionary", r"Dictionary must give logits .*; got dict\."),
         ("Breaks", r"size that own_classes:Breaks can be trained on; got 64x96: no such layer\. Mend its forward"),
     ],

@@ -55,7 +55,7 @@ class FakeTrainer:
 
     def measure_val(self, weights, tau):
         self.measured.append((float(weights["weight"]), tau))
-        return ValOutcome({"miou": 0.5}, np.array([[3, 1], [0, 2]]), counts(tau))
+        return ValOutcome({"miou": 0.5}, np.array([[3, 1], [0, 2]]), counts(tau), ("val in smaller tiles",))
 
 
 class Death(BaseException):
@@ -115,6 +115,7 @@ def test_the_best_epoch_on_dev_is_measured_with_its_own_tau_and_only_at_the_end(
     run.step()
     run.measure_val()
     assert trainer.measured == [(2.0, 0.25)]
+    assert run.take_notes() == ["val in smaller tiles"]
     record = TrialRecord(folder, "t0000-s1")
     assert (record.val().epoch, record.val().metrics) == (2, {"miou": 0.5})
     matrix = record.folder.read(record.val_file(record.val(), VAL_MATRIX_FILE)).decode()

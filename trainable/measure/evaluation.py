@@ -6,7 +6,7 @@ band of 2 million pixels takes. What grows are the labels of one image, a byte a
 8 * (taus + 1) * classes^2 bytes an image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,11 @@ from trainable.data.image_set import IGNORED
 from trainable.device import Compute
 from trainable.measure.argmax_labels import argmax_labels
 from trainable.measure.confusion import confusion_matrices, outcome_counts
+from trainable.measure.fitted_tiles import FittedTiles
 from trainable.measure.logit_adjustment import LogitAdjustment
 from trainable.measure.object_errors import ObjectCounter
 from trainable.measure.prediction import tile_logits
-from trainable.measure.tiles import Tile, tiles
+from trainable.measure.tiles import Tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,9 @@ def evaluate(
     indices: Sequence[int],
     compute: Compute,
     scoring: Scoring,
+    fitted: FittedTiles | None = None,
 ) -> Evaluation:
-    """Run the network over images and count.
+    """Run the network over images and count; where memory runs out, again from the start in smaller passes.
 
     Args:
         model: Maps images to logits_NCHW; set to evaluation mode here and left so.
@@ -97,8 +99,30 @@ def evaluate(
         indices: Which of them.
         compute: Device and precision.
         scoring: What is counted beside pixels.
+        fitted: In how large passes; what it learns about memory it keeps. Fewer images in a pass change no count, but
+            the loss where it is no mean over pixels; smaller tiles also change labels beside their borders.
+
+    Raises:
+        InputError: Memory ran out on the smallest pass that is tried.
     """
     model.eval()
+    return (fitted or FittedTiles()).cover(
+        cache.shapes[list(indices)],
+        compute.device,
+        lambda passes: _count(model, criterion, cache, indices, compute, scoring, passes),
+    )
+
+
+def _count(
+    model: nn.Module,
+    criterion: nn.Module,
+    cache: ImageCache,
+    indices: Sequence[int],
+    compute: Compute,
+    scoring: Scoring,
+    passes: Iterator[Tile],
+) -> Evaluation:
+    """Count what the network says in these passes, from zero."""
     classes = cache.pixel_counts.shape[1]
     per_image = torch.zeros(len(indices), classes, classes, dtype=torch.int64, device=compute.device)
     adjusted = per_image.repeat(len(scoring.taus), 1, 1, 1)
@@ -107,7 +131,7 @@ def evaluate(
     losses: list[torch.Tensor] = []
     scored: list[torch.Tensor] = []
     predicted: _Predicted | None = None
-    for tile in tiles(cache.shapes[list(indices)]):
+    for tile in passes:
         logits, target = tile_logits(model, cache, [indices[position] for position in tile.positions], tile, compute)
         labels = argmax_labels(logits)
         if predicted is not None:

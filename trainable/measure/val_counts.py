@@ -29,8 +29,10 @@ class ValOutcome:
         metrics: Finite values under the names of `trainable.record.metric_names`.
         matrix: int64 (C x C), rows true.
         counts: Image by image.
+        notes: Lines for the user: what had to be changed to get here.
     """
 
     metrics: dict[str, float]
     matrix: NDArray[np.int64]
     counts: ValCounts
+    notes: tuple[str, ...] = ()
