@@ -1,7 +1,7 @@
 """Two drivers, a storage that is slow, and clocks that know nothing of each other.
 
-A driver is stopped before and after each of its calls of the storage, and goes on when hypothesis says so: meanwhile the
-other works, time passes, one dies, another comes. Each machine's clock shows what it likes; all run at the same speed.
+A driver is stopped before and after each of its calls of the storage, and goes on when hypothesis says so: meanwhile
+the other works, time passes, one dies, another comes. Each machine's clock shows what it likes; all run at one speed.
 """
 
 import json
