@@ -45,14 +45,18 @@ class LosingLaunch:
         return SimpleNamespace(reason=lambda: None, signal=None)
 
 
-def test_a_search_that_lost_its_lease_after_the_last_turn_says_so(
-    tmp_path, monkeypatch, synthetic_config, synthetic_cache_dir
-):
+@pytest.fixture
+def launched(tmp_path, monkeypatch, synthetic_config, synthetic_cache_dir):
+    """Runs a search from the command line."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(search.run.launch, "TuneLaunch", LosingLaunch)
     text = CONFIG.format(images=synthetic_config.images, size=synthetic_config.size, cache=synthetic_cache_dir)
     Path("search.yaml").write_text(text)
-    result = CliRunner().invoke(app, ["search", "search.yaml"])
+    return lambda: CliRunner().invoke(app, ["search", "search.yaml"])
+
+
+def test_a_search_that_lost_its_lease_after_the_last_turn_says_so(tmp_path, launched):
+    result = launched()
     assert result.exit_code == SearchFaultError.exit_code, result.output
     assert "error: a search has one driver at a time" in result.output
     assert "process 7 on elsewhere, which took over while this one was not heard of" in result.output
@@ -60,6 +64,25 @@ def test_a_search_that_lost_its_lease_after_the_last_turn_says_so(
     folder = Storage(str(tmp_path / "runs" / "small"))
     assert json.loads(folder.read(file_of(2))) == ELSEWHERE
     assert "leaderboard.csv" not in folder.names()
+
+
+def test_a_search_that_another_driver_began_while_images_were_decoded_is_not_gone_on_with(
+    tmp_path, launched, monkeypatch
+):
+    folder = Storage(str(tmp_path / "runs" / "small"))
+    meta = json.dumps({"search_id": "x", "name": "small", "data_fingerprint": "x", "created_ms": 0}).encode()
+
+    class LateLease(Lease):
+        def __enter__(self):
+            folder.write("search.json", meta)
+            folder.write("trials/t0000/config.json", b"{}")
+            return super().__enter__()
+
+    monkeypatch.setattr(search.run.launch, "Lease", LateLease)
+    result = launched()
+    assert result.exit_code == 2, result.output
+    assert "a new search needs a folder of its own" in result.output
+    assert folder.read("search.json") == meta
 
 
 def test_a_confirmation_that_lost_its_lease_after_the_last_turn_is_no_success(tmp_path, monkeypatch):
