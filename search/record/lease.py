@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
@@ -167,8 +168,11 @@ class Lease:
             StorageError: It failed; the lease ages.
         """
         with self._renewing:
+            if not self.held:
+                return
             before = self._clock.now()
-            if not self._still_own():
+            if overtaken := self._overtaken():
+                self._lose(overtaken)
                 return
             self._folder.write(file_of(self._generation), self._facts())
             # Looking comes last: who takes over later than this has seen the file that was just written.
@@ -179,13 +183,18 @@ class Lease:
                 self._sure_until = max(self._sure_until, before + _SURE_SECONDS)
 
     def give_back(self) -> None:
-        """Say that this driver is done, for the next to begin at once."""
-        if not (self.held and self._still_own()):
+        """Say that this driver is done, for the next to begin at once.
+
+        Where the storage fails, the lease ages instead; why the driver ends is for others to say.
+        """
+        if not self.held:
             return
-        self._over = "whoever comes next: this driver has given it back"  # and so it writes no more
-        self._folder.write(file_of(self._generation), self._facts(given_back=True))
-        if self._replaces_older:
-            self._folder.delete(OLDER_FILE)
+        self._over = "whoever comes next: this driver has given it back"  # first: from now on it writes nothing
+        with suppress(StorageError):
+            if not self._overtaken():
+                self._folder.write(file_of(self._generation), self._facts(given_back=True))
+                if self._replaces_older:
+                    self._folder.delete(OLDER_FILE)
 
     def _create(self) -> None:
         name = file_of(self._generation)
@@ -216,15 +225,13 @@ class Lease:
         if self._replaces_older:
             self._folder.write(OLDER_FILE, self._facts())
 
-    def _still_own(self) -> bool:
-        """Whether this driver's file is its own; where all files were deleted, nobody has taken over."""
-        name = file_of(self._generation)
-        sign = read_sign(self._folder, name)
-        if sign is not None and sign.token != self._token:
-            self._lose(self._generation)
-        elif sign is None and (last := last_generation(self._folder)) not in (0, self._generation):
-            self._lose(last)
-        return self.held
+    def _overtaken(self) -> int:
+        """The number of a driver that stands in this one's place, or 0; where all files were deleted, nobody does."""
+        sign = read_sign(self._folder, file_of(self._generation))
+        if sign is not None:
+            return 0 if sign.token == self._token else self._generation
+        last = last_generation(self._folder)
+        return 0 if last == self._generation else last
 
     def _lose(self, generation: int) -> None:
         sign = read_sign(self._folder, file_of(generation))

@@ -15,7 +15,7 @@ from search.record.elapsed_time import ElapsedTime
 from search.record.lease import Lease, SearchTakenError
 from search.record.signs_of_life import Watch, current_holder, file_of, last_generation
 from trainable.errors import InputError, SearchFaultError
-from trainable.record.storage import Storage
+from trainable.record.storage import Storage, StorageError
 
 HERE = DriverProcess.current()
 ELSEWHERE = DriverProcess("elsewhere", 7, "another machine", "its processes", 1)
@@ -347,6 +347,24 @@ def test_a_lease_that_was_given_back_allows_nothing(folder):
     with pytest.raises(SearchFaultError, match="this driver has given it back"):
         lease.folder.delete("a")
     assert folder.read("a") == b"1"
+
+
+def test_a_full_disk_hides_no_reason_and_keeps_nobody_out(folder, monkeypatch):
+    def full(*_):
+        raise StorageError("it must be writable", "no space left", "Free space there")
+
+    def launch():
+        with Lease(folder):
+            monkeypatch.setattr(Storage, "write", full)
+            raise SearchFaultError("it must go on", "why the search ended", "Mend it")
+
+    with pytest.raises(SearchFaultError, match="why the search ended"):
+        launch()
+    monkeypatch.undo()
+    assert facts_of(folder, 1)["given_back"] is False
+    clock = Clock(ElapsedTime().now() + 90)
+    Lease(folder, clock=clock).take()
+    assert clock.slept == []
 
 
 def test_a_lease_whose_files_were_deleted_is_nobody_elses_yet(folder, clock):
