@@ -39,8 +39,8 @@ class Patience:
         longest_wait: The most before a relaunch.
         failures: So many in a row without progress, and it gives up.
         stop: For a driver that was told to stop, before it is killed.
-        taken: For another driver's lease: that of a driver lost with its machine is valid for 90 seconds.
-        taken_wait: Between two looks at that lease.
+        taken: For another driver that lives, to end.
+        taken_wait: Between two launches meanwhile.
     """
 
     first_wait: float = 5

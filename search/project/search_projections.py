@@ -14,8 +14,8 @@ from search.project.optuna_journal import OptunaJournal
 from search.project.retention import Retention
 from search.project.sync import SyncReport, sync, sync_confirmation
 from search.project.tracking_uri import tracking_uri
-from search.record.lease import current_holder
 from search.record.search_folder import SearchMeta, read_meta
+from search.record.signs_of_life import current_holder
 from trainable.errors import InputError
 from trainable.record.record_types import TrialSnapshot
 from trainable.record.storage import Storage
@@ -99,7 +99,7 @@ def sync_search(config: SearchConfig, say: Callable[[str], None]) -> str:
     meta = read_meta(folder)
     if meta is None:
         raise InputError(f"sync needs a recorded search in {folder.url}", "none there", "Mend its name or --output")
-    live = current_holder(folder) is not None
+    live = current_holder(folder, say) is not None
     if live:
         say("the search is running: what it has recorded so far is filled in")
     trials = load_trials(folder)

@@ -73,7 +73,7 @@ def run_confirmation(
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     require_same_data(folder, meta.data_fingerprint, DataIdentity.of(data))
-    with Lease(folder) as lease:
+    with Lease(folder, say) as lease:
         trials = load_trials(folder)
         chosen = candidates(trials, config.confirm)
         if not chosen:
@@ -97,15 +97,14 @@ def _run(
     view: SearchView,
     say: Callable[[str], None],
 ) -> ConfirmOutcome:
-    folder = Storage(config.folder)
-    projections = _Projections(config, folder, meta, say)
+    projections = _Projections(config, lease.folder, meta, say)
     plan = ConfirmPlan(config, chosen)
     try:
         launch = TuneLaunch(
             config,
             f"{config.name}, confirmation",
             plan,
-            folder.child(FOLDER),
+            lease.folder.child(FOLDER),
             lease,
             meta.data_fingerprint,
             view,
@@ -115,6 +114,7 @@ def _run(
     finally:
         if lease.held:
             projections.close()
+    lease.require_held()  # else the other driver's outcome would pass for this one's
     return ConfirmOutcome(
         interrupted=stop.reason() if launch.left else None,
         signal=stop.signal.value if stop.signal and launch.left else None,

@@ -85,20 +85,23 @@ def run_search(
     check_machine(config.runtime, address)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     identity = _checked_data(config, cache_dir, say, on_decode)
-    with Lease(folder) as lease:
-        meta = write_search(config, folder, identity)
-        projections = SearchProjections(config, folder, meta, say)
+    with Lease(folder, say) as lease:
+        # Once more: while the images were decoded, another driver may have come and gone.
+        startable(config, folder, resume, say)
+        meta = write_search(config, lease.folder, identity)
+        projections = SearchProjections(config, lease.folder, meta, say)
         plan = SearchPlan(config)
         try:
             launch = TuneLaunch(
-                config, config.name, plan, folder, lease, meta.data_fingerprint, view, projections.offer
+                config, config.name, plan, lease.folder, lease, meta.data_fingerprint, view, projections.offer
             )
             stop = launch.run(address, str(cache_dir), trainable)
         finally:
+            trials = load_trials(folder)
             if lease.held:
-                trials = load_trials(folder)
                 projections.close(trials)
-                write_leaderboard(folder, trials, config.objectives)
+                write_leaderboard(lease.folder, trials, config.objectives)
+        lease.require_held()  # else the other driver's outcome would pass for this one's
     return SearchOutcome(
         trials=trials,
         folder=config.folder,

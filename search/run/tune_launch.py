@@ -28,7 +28,7 @@ class TuneLaunch:
         config: The search.
         name: What is run, for the view.
         plan: Which trials.
-        folder: Where their record lies.
+        folder: Where their record lies, changed under the lease alone.
         lease: Without it, the launch ends.
         fingerprint: Of the data that the search began with.
         view: Shows them.
@@ -129,7 +129,8 @@ class TuneLaunch:
         """
         if self._stop.reason() is not None:
             return False
-        self._lease.require_held()
+        if not self._lease.held:
+            self._lease.require_held()  # says who holds it; elsewhere it is asked for where something is written
         if self._capacity is not None:
             self._capacity.ask_for_machines()
         self._view.show(self._state())

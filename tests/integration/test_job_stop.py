@@ -7,6 +7,7 @@ import pytest
 import yaml
 from ray.job_submission import JobStatus
 
+from search.record.signs_of_life import current_holder
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
 
@@ -39,7 +40,7 @@ def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(
     assert f"aerosweep search {config} --resume" in log
     trials = load_trials(folder)
     assert all([epoch.epoch for epoch in trial.epochs] == [*range(1, len(trial.epochs) + 1)] for trial in trials)
-    assert "driver.json" not in folder.names()
+    assert current_holder(folder) is None
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("aerosweep").experiment_id])
     assert len(runs) == len(trials) + 1

@@ -113,21 +113,27 @@ def test_from_here_on_an_older_version_would_be_told(continued):
     assert json.loads((folder / "search.json").read_text())["format"] == 2
 
 
-@pytest.mark.parametrize("command", ["search", "confirm", "leaderboard"])
+NEWER = {
+    "search": ("search.json", ["search", "search.yaml", "--output", "runs", "--resume"]),
+    "confirm": ("search.json", ["confirm", "runs/recorded"]),
+    "sync": ("search.json", ["sync", "runs/recorded"]),
+    "leaderboard": ("trials/t0003/end.json", ["leaderboard", "runs/recorded"]),
+}
+
+
+@pytest.mark.parametrize("command", NEWER)
 def test_a_search_of_a_newer_version_is_refused_and_left_alone(continued, older, command):
     folder, _, _ = continued
-    epoch = folder / "trials/t0003/end.json"
-    whole = epoch.read_bytes()
-    epoch.write_text(json.dumps(json.loads(whole) | {"format": 3}))
+    name, words = NEWER[command]
+    record = folder / name
+    whole = record.read_bytes()
+    record.write_text(json.dumps(json.loads(whole) | {"format": 3}))
     before = files_below(folder)
     try:
-        words = (
-            ["search", "search.yaml", "--output", "runs", "--resume"] if command == "search" else [command, str(folder)]
-        )
         done = aerosweep(older, *words)
         assert done.returncode == 2, done.stdout + done.stderr
-        assert "t0003/end.json must be of a format that this version of aerosweep knows; got format 3" in done.stderr
+        assert f"{name} must be of a format that this version of aerosweep knows; got format 3" in done.stderr
         assert "Use the version of aerosweep that wrote it, or a later one" in done.stderr
         assert files_below(folder) == before
     finally:
-        epoch.write_bytes(whole)
+        record.write_bytes(whole)

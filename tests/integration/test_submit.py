@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from search.record.signs_of_life import file_of, last_generation
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
 
@@ -100,8 +101,9 @@ class Proxy:
 
 def driver_of(folder):
     """Process id of the search's driver, or None."""
-    data = folder.read("driver.json")
-    return None if data is None else json.loads(data)["pid"]
+    generation = last_generation(folder)
+    facts = {"given_back": True} if generation == 0 else json.loads(folder.read(file_of(generation)))
+    return None if facts["given_back"] else facts["pid"]
 
 
 def epochs_of(folder):

@@ -30,8 +30,9 @@ from search.config.search_config import SearchConfig, TrackingConfig
 from search.project.optuna_journal import JOURNAL_FILE, OptunaJournal
 from search.project.search_projections import write_leaderboard
 from search.project.tracking_uri import tracking_uri, ui_command
-from search.record.lease import Lease, current_holder
+from search.record.lease import Lease
 from search.record.search_folder import read_meta, write_search
+from search.record.signs_of_life import current_holder
 from trainable.config.sections import ModelConfig
 from trainable.data.data_identity import DataIdentity
 from trainable.data.dataset_config import DatasetConfig
@@ -240,7 +241,7 @@ def test_planted_records_are_named_and_count_as_not_written(planted, tmp_path, c
 
 def test_a_planted_identity_config_lease_and_manifest_are_no_more_than_damaged(planted, tmp_path, caplog):
     search = Storage(str(tmp_path / "small"))
-    for name in ("search.json", "search.yaml", "driver.json", "manifest.json"):
+    for name in ("search.json", "search.yaml", "driver.json", "driver/0001.json", "manifest.json"):
         search.write(name, planted)
     with pytest.raises(InputError, match=r"small/search\.json must say which search this is"):
         read_meta(search)
@@ -474,7 +475,7 @@ def test_a_searchs_folder_follows_the_umask(tmp_path, umask):
         journal.project(load_trials(folder)[0])
         journal.close()
         write_leaderboard(folder, load_trials(folder), ("miou",))
-        assert {"driver.json", "search.yaml", "leaderboard.csv", JOURNAL_FILE} <= set(folder.names())
+        assert {"driver", "search.yaml", "leaderboard.csv", JOURNAL_FILE} <= set(folder.names())
         assert wrong_modes(tmp_path / "runs", umask) == {}
 
 

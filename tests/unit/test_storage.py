@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
+from s3fs.errors import translate_boto_error
 
 from trainable.record.storage import Storage, StorageError
 
@@ -61,15 +63,138 @@ def test_of_many_that_create_the_same_name_one_succeeds(storage):
     assert files_below(storage.local_path) == ["b"]
 
 
-def test_creating_does_without_hard_links_where_there_are_none(storage, monkeypatch):
+@pytest.fixture
+def no_hard_links(monkeypatch):
     def refuse(*_):
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
+
+
+def test_creating_does_without_hard_links_where_there_are_none(storage, no_hard_links):
     assert storage.create("a/b", b"first")
     assert not storage.create("a/b", b"second")
     assert storage.read("a/b") == b"first"
     assert files_below(storage.local_path) == ["b"]
+
+
+def test_of_two_that_create_a_name_at_once_without_hard_links_one_succeeds(storage, no_hard_links, monkeypatch):
+    """The second comes when the first has looked and has not written yet."""
+    exists, second = Path.exists, []
+
+    def look(path):
+        there = exists(path)
+        if path.name == "b" and not second:
+            second.append(threading.Thread(target=lambda: second.append(storage.create("a/b", b"second"))))
+            second[0].start()
+            second[0].join(timeout=0.3)
+        return there
+
+    monkeypatch.setattr(Path, "exists", look)
+    assert storage.create("a/b", b"first")
+    second[0].join()
+    assert second[1] is False
+    assert storage.read("a/b") == b"first"
+    assert files_below(storage.local_path) == ["b"]
+
+
+def test_what_a_writer_that_was_killed_has_reserved_is_named(storage, no_hard_links, monkeypatch):
+    monkeypatch.setattr("trainable.record.storage._RESERVED_SECONDS", 0.05)
+    storage.write("a/.writing-b", b"")
+    with pytest.raises(StorageError, match=r"a writer that was killed has left .*/a/\.writing-b: delete it when none"):
+        storage.create("a/b", b"1")
+    storage.delete_unfinished("")
+    assert storage.create("a/b", b"1")
+
+
+def test_a_link_that_was_made_and_answered_with_an_error_was_made(storage, monkeypatch):
+    """As NFS does it, when the first answer is lost and the request is repeated."""
+    link = os.link
+
+    def lose_the_answer(*names):
+        link(*names)
+        link(*names)
+
+    monkeypatch.setattr(os, "link", lose_the_answer)
+    assert storage.create("a/b", b"first")
+    assert not storage.create("a/b", b"second")
+    assert storage.read("a/b") == b"first"
+
+
+def test_what_was_cleared_away_before_it_had_its_name_is_written_again(storage, monkeypatch):
+    """By a driver that has just begun, and takes it for the rest of one that was killed."""
+    link, cleared = os.link, []
+
+    def clear_away(temporary, path):
+        if not cleared:
+            cleared.append(storage.delete_unfinished(""))
+        link(temporary, path)
+
+    monkeypatch.setattr(os, "link", clear_away)
+    assert storage.create("a/b", b"1")
+    assert storage.read("a/b") == b"1"
+
+
+def of_server(code, message):
+    """An error of an S3 server, as s3fs raises it."""
+    return translate_boto_error(ClientError({"Error": {"Code": code, "Message": message}}, "PutObject"))
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412"])
+def test_a_server_that_does_not_say_which_precondition_failed_is_understood(monkeypatch, code):
+    """MinIO's answer has no Condition, which s3fs looks for."""
+    storage = Storage("memory://create")
+
+    def refuse(path, data, mode="overwrite"):
+        raise of_server(code, "At least one of the pre-conditions you specified did not hold")
+
+    monkeypatch.setattr(storage._fs, "pipe_file", refuse)
+    assert storage.create("a/b", b"1") is False
+
+
+def test_two_conditional_writes_that_a_server_lets_conflict_are_repeated(monkeypatch):
+    storage = Storage("memory://create")
+    pipe, answers = storage._fs.pipe_file, ["ConditionalRequestConflict"] * 2
+    monkeypatch.setattr("trainable.record.storage._CONFLICT_WAITS", (0, 0))
+
+    def conflict(path, data, mode="overwrite"):
+        if answers:
+            raise of_server(answers.pop(), "A conflicting conditional operation is currently in progress")
+        pipe(path, data, mode)
+
+    monkeypatch.setattr(storage._fs, "pipe_file", conflict)
+    assert storage.create("a/b", b"1")
+    answers += ["ConditionalRequestConflict"] * 3
+    with pytest.raises(StorageError, match="A conflicting conditional operation"):
+        storage.create("a/c", b"1")
+    answers.clear()
+    storage.delete("a/b")
+
+
+class NotAllowedError(Exception):
+    """Why nothing may be changed."""
+
+
+def test_a_guarded_folder_asks_before_each_change_there_and_below(storage):
+    storage.write("a/b", b"1")
+
+    def refuse():
+        raise NotAllowedError
+
+    guarded = storage.guarded(refuse)
+    for change in (
+        lambda folder: folder.write("a/b", b"2"),
+        lambda folder: folder.create("a/c", b"2"),
+        lambda folder: folder.delete("a/b"),
+        lambda folder: folder.delete_folder("a"),
+        lambda folder: folder.delete_unfinished(""),
+    ):
+        for folder in (guarded, guarded.child("a")):
+            with pytest.raises(NotAllowedError):
+                change(folder)
+    assert guarded.child("a").read("b") == b"1"
+    assert files_below(storage.local_path) == ["b"]
+    pickle.loads(pickle.dumps(guarded)).write("a/b", b"a worker's")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import errno
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,14 @@ from trainable.errors import SearchFaultError
 _TEMPORARY_PREFIX: Final = ".writing-"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+_ATTEMPTS: Final = 3
+_RESERVED_SECONDS: Final = 5.0
+
+# s3fs knows the first by a part of the answer that AWS sends, and other servers (MinIO) do not.
+_EXISTS: Final = ("PreconditionFailed", "412")
+_CONFLICT: Final = ("ConditionalRequestConflict", "409")
+"""What AWS says of two conditional writes of one name at the same moment: one of them is to be repeated."""
+_CONFLICT_WAITS: Final = (0.1, 0.3, 1.0)
 
 
 class StorageError(SearchFaultError):
@@ -30,10 +39,13 @@ class Storage:
     Args:
         url: An absolute local path or an fsspec URL. Credentials and endpoints come from the environment
             (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...), never from a config.
+        before_change: Called before anything is changed here, or below; what it raises is raised. In another process,
+            which is another writer, it is not called.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, before_change: Callable[[], None] | None = None) -> None:
         self.url = url.rstrip("/")
+        self._before_change = before_change or _allowed
         self._fs: Any
         # Other processes write here too: a listing that is remembered would hide what they wrote.
         self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
@@ -48,7 +60,11 @@ class Storage:
 
     def child(self, *parts: str) -> "Storage":
         """The folder `parts` below this one; it need not exist."""
-        return Storage("/".join((self.url, *parts)))
+        return Storage("/".join((self.url, *parts)), self._before_change)
+
+    def guarded(self, before_change: Callable[[], None]) -> "Storage":
+        """The same folder, where `before_change` is called before anything is changed, here or below."""
+        return Storage(self.url, before_change)
 
     @property
     def local_path(self) -> Path:
@@ -63,6 +79,7 @@ class Storage:
 
     def write(self, name: str, data: bytes) -> None:
         """Write `data` under `name` ("folder/file"), replacing what was there; readers never see a part of it."""
+        self._before_change()
         with self._reporting("write", name):
             if self.is_local:
                 with _written_aside(Path(self._root, name), data) as temporary:
@@ -77,11 +94,11 @@ class Storage:
         Returns:
             Whether it was written.
         """
+        self._before_change()
         with self._reporting("write", name):
             try:
                 if self.is_local:
-                    with _written_aside(Path(self._root, name), data) as temporary:
-                        _name_new(temporary, Path(self._root, name))
+                    _create_file(Path(self._root, name), data)
                 else:
                     self._create_object(self._path(name), data)
             except FileExistsError:
@@ -89,15 +106,26 @@ class Storage:
             return True
 
     def _create_object(self, path: str, data: bytes) -> None:
-        try:
-            self._fs.pipe_file(path, data, mode="create")
-        except (NotImplementedError, OSError) as error:
-            if not isinstance(error, NotImplementedError) and not _says_not_implemented(error):
-                raise
-            # A server without conditional writes: two writers at the very same moment are not told apart.
-            if self._fs.exists(path):
-                raise FileExistsError(path) from error
-            self._fs.pipe_file(path, data)
+        for wait in (*_CONFLICT_WAITS, None):
+            try:
+                self._fs.pipe_file(path, data, mode="create")
+            except (NotImplementedError, OSError) as error:
+                code = _server_code(error)
+                if code in _EXISTS:
+                    raise FileExistsError(path) from error
+                if code in _CONFLICT and wait is not None:
+                    time.sleep(wait)
+                    continue
+                if not isinstance(error, NotImplementedError) and not _says_not_implemented(error):
+                    raise
+                self._create_unconditionally(path, data)
+            return
+
+    def _create_unconditionally(self, path: str, data: bytes) -> None:
+        """For a server without conditional writes: two writers at the very same moment are not told apart."""
+        if self._fs.exists(path):
+            raise FileExistsError(path)
+        self._fs.pipe_file(path, data)
 
     def read(self, name: str) -> bytes | None:
         """The bytes under `name`, or None where there are none."""
@@ -139,6 +167,7 @@ class Storage:
 
         Only for a folder that nobody else writes to at present. Object stores keep no such parts.
         """
+        self._before_change()
         if self.is_local:
             with self._reporting("delete", folder):
                 for path in Path(self._path(folder)).rglob(f"{_TEMPORARY_PREFIX}*"):
@@ -146,6 +175,7 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Remove the file `name`; no error where there is none."""
+        self._before_change()
         with self._reporting("delete", name):
             try:
                 self._fs.rm_file(self._path(name))
@@ -154,6 +184,7 @@ class Storage:
 
     def delete_folder(self, name: str) -> None:
         """Remove the folder `name` with all that is in it; no error where there is none."""
+        self._before_change()
         with self._reporting("delete", name):
             if not self.is_local:
                 for path in self._fs.find(self._path(name)):
@@ -195,21 +226,76 @@ def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _name_new(temporary: Path, path: Path) -> None:
-    """Give a file a name that must be new.
+def _create_file(path: Path, data: bytes) -> None:
+    """Write a file whose name must be new.
 
     Raises:
         FileExistsError: The name is taken.
     """
+    for attempt in range(_ATTEMPTS):
+        with _written_aside(path, data) as temporary:
+            try:
+                _name_new(temporary, path)
+            except FileNotFoundError:
+                # A driver that has just begun cleared it away, for the rest of a writer that was killed.
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+            else:
+                return
+
+
+def _name_new(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
+    except FileExistsError:
+        # NFS may say so of a link that it has made itself, when the first answer was lost: open(2), on O_EXCL.
+        if temporary.stat().st_nlink != 2:
+            raise
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # No hard links here (FAT, some network drives): two writers at the very same moment are not told apart.
+        _name_reserved(temporary, path)
+
+
+def _name_reserved(temporary: Path, path: Path) -> None:
+    """Name a file where there are no hard links (FAT, some network drives).
+
+    Of several writers one alone makes the reservation, a file beside the name; only it may look and rename.
+    """
+    reservation = path.with_name(f"{_TEMPORARY_PREFIX}{path.name}")
+    _reserve(reservation)
+    try:
         if path.exists():
-            raise FileExistsError(path) from error
+            raise FileExistsError(path)
         temporary.replace(path)
+    finally:
+        reservation.unlink(missing_ok=True)
+
+
+def _reserve(reservation: Path) -> None:
+    """Make the file `reservation`; another writer's is there for a moment only, unless that was killed."""
+    give_up = time.monotonic() + _RESERVED_SECONDS
+    while True:
+        try:
+            reservation.touch(exist_ok=False)
+        except FileExistsError as error:
+            if time.monotonic() >= give_up:
+                raise OSError(
+                    errno.EBUSY, f"a writer that was killed has left {reservation}: delete it when none runs"
+                ) from error
+            time.sleep(_RESERVED_SECONDS / 100)
+        else:
+            return
+
+
+def _allowed() -> None:
+    """Let everything be changed."""
+
+
+def _server_code(error: Exception) -> object:
+    """What an S3 server calls an error, or None."""
+    response = getattr(error.__cause__, "response", None)
+    return response.get("Error", {}).get("Code") if isinstance(response, dict) else None
 
 
 def _says_not_implemented(error: OSError) -> bool:
