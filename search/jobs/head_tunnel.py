@@ -55,11 +55,7 @@ class HeadTunnel:
                 "Install OpenSSH's client, or open the way by other means and give --address http://127.0.0.1:PORT",
             )
         self._options = ssh_options(self._cluster, self._file)
-        try:
-            self.address()
-        except BaseException:
-            self._close()
-            raise
+        self.address()
         return self
 
     def __exit__(
@@ -76,7 +72,11 @@ class HeadTunnel:
         """
         if self._ssh is None or self._ssh.poll() is not None:
             self._close()
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self._close()  # a process that never came to listen must not pass for a tunnel later
+                raise
         return f"http://127.0.0.1:{self._port}"
 
     def _open(self) -> None:

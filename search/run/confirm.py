@@ -13,7 +13,7 @@ from search.project.sync import sync
 from search.project.tracking_uri import tracking_uri
 from search.record.lease import Lease
 from search.record.search_folder import SearchMeta, read_meta, startable
-from search.run.preflight import check_machine
+from search.run.machine_checks import check_machine
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
 from trainable.data.data_identity import DataIdentity, require_same_data
@@ -69,7 +69,7 @@ def run_confirmation(
         raise InputError(f"confirm needs a recorded search in {folder.url}", "none there", "Run the search first")
     tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     config = startable(config, folder, True, say)
-    check_machine(config.runtime, address)
+    check_machine(config.runtime, address, say)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     data = open_trial_data(config.dataset, cache_dir, on_decode, say)
     require_same_data(folder, meta.data_fingerprint, DataIdentity.of(data))

@@ -14,8 +14,9 @@ from search.project.search_projections import SearchProjections, write_leaderboa
 from search.project.tracking_uri import tracking_uri, ui_command
 from search.record.lease import Lease
 from search.record.search_folder import startable, write_search
+from search.run.machine_checks import check_machine
 from search.run.network_check import evaluation_views
-from search.run.preflight import check_data, check_machine, check_names, check_search
+from search.run.preflight import check_data, check_names, check_search
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
 from trainable.data.data_identity import DataIdentity
@@ -82,7 +83,7 @@ def run_search(
     folder = Storage(config.folder)
     uri, _ = tracking_uri(config.tracking, config.storage)  # refused before the images are decoded, not after
     config = startable(config, folder, resume, say)
-    check_machine(config.runtime, address)
+    check_machine(config.runtime, address, say)
     cache_dir = config.resources.cache_dir or default_cache_dir()
     identity = _checked_data(config, cache_dir, say, on_decode)
     with Lease(folder, say) as lease:

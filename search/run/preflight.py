@@ -2,12 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
 from search.config.search_config import SearchConfig
@@ -29,34 +26,15 @@ from search.space.space import (
 from trainable.config.config_problem import flatten, raise_all
 from trainable.config.loss_config import LossConfig
 from trainable.config.metric_registry import METRICS
-from trainable.config.sections import DataConfig, RuntimeConfig
+from trainable.config.sections import DataConfig
 from trainable.config.user_class import is_reference, load_class
 from trainable.data.image_set import ImageSet
 from trainable.data.trial_data import TrialData
 from trainable.errors import InputError
 from trainable.losses.user_loss import check_loss
-from trainable.network.compilation import require_compiler
 from trainable.network.model import check_names as check_model_names
 from trainable.record.metric_names import metric_safe
 from trainable.trial_config import TrialConfig
-
-
-def check_machine(runtime: RuntimeConfig, address: str | None) -> None:
-    """Check that this machine can compile networks, where it is the one that trains and they are to be compiled.
-
-    In a process of its own: torch's compiler stays in the memory of a process, and so does a GPU's context.
-
-    Args:
-        runtime: Of the search.
-        address: Of the Ray cluster, whose machines check themselves; None for this machine.
-
-    Raises:
-        SearchFaultError: It cannot.
-    """
-    if runtime.compile and address is None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            process.submit(require_compiler, device).result()
 
 
 def check_search(config: SearchConfig, num_classes: int, views: Sequence[Size] = ()) -> None:

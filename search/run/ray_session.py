@@ -5,12 +5,14 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from search.run.cluster import BOOTSTRAP_CONFIG, Cluster, grown_machines
-from trainable.errors import InputError
+from search.run.ray_folder import ray_folder
+from trainable.errors import InputError, SearchFaultError
+from trainable.redaction import in_short
 
 _ENVIRONMENT: Final = {
     # The record is ours: Tune's loggers and snapshots would only cost time.
@@ -41,19 +43,23 @@ def ray_session(address: str | None) -> Iterator[Cluster]:
 
     Raises:
         InputError: There is no such cluster.
+        SearchFaultError: Ray does not start on this machine.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with _on_loopback(alone=address is None), _token_kept():
-        ray = _connect(address)
-    # A failed trial is told of by our own line, with its reason.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    try:
+    with ExitStack() as stack:
+        with _on_loopback(alone=address is None), _token_kept():
+            ray = _start(stack.enter_context(ray_folder())) if address is None else _join(address)
+        stack.callback(_shut_down, ray)
+        # A failed trial is told of by our own line, with its reason.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with _without_ray_on_stdout():
             yield _cluster(ray, joined=address is not None)
-    finally:
-        with _without_collection():
-            ray.shutdown()
+
+
+def _shut_down(ray: Any) -> None:
+    with _without_collection():
+        ray.shutdown()
 
 
 @contextmanager
@@ -106,24 +112,41 @@ def _token_kept() -> Iterator[None]:
     Whoever has it can run code as the user.
     """
     token = Path.home() / ".ray" / "auth_token"
-    with suppress(OSError):  # where the home is not ours to write, Ray makes no token there
+    with suppress(OSError):  # where the home is not ours to write, the token is elsewhere
         token.parent.mkdir(mode=0o700, exist_ok=True)
     yield
     with suppress(OSError):
         token.chmod(0o600)
 
 
-def _connect(address: str | None) -> Any:
+def _start(folder: Path) -> Any:
     import ray
 
-    if address == "":  # Ray would take it for this machine
-        raise _no_cluster(address, "it is empty")
-    options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder),
+        )
+    except Exception as error:  # whatever of the machine Ray stumbles over
+        raise SearchFaultError(
+            "Ray must be able to start on this machine",
+            in_short(error),
+            "Mend what it names. With RAY_TMPDIR=/tmp, Ray's logs are kept in /tmp/ray/session_latest/logs",
+        ) from error
+    return ray
+
+
+def _join(address: str) -> Any:
+    import ray
+
+    if not address:  # Ray would take it for this machine
+        raise _no_cluster(address, "it is empty")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
-        if address is None:
-            raise
         raise _no_cluster(address, str(error).splitlines()[0]) from error
     return ray
 

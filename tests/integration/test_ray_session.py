@@ -1,6 +1,7 @@
 """Ray for the length of a launch: how it ends."""
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -42,21 +43,38 @@ def test_nothing_is_collected_while_ray_shuts_down(ray_address, monkeypatch):
 
 
 ALONE = """
+import json, os, ray
 from search.run.ray_session import ray_session
 
 with ray_session(None) as cluster:
-    print(len(cluster.machines), "machine")
+    folder = os.path.dirname(ray._private.worker._global_node.get_temp_dir_path())
+    print(json.dumps({"machines": len(cluster.machines), "folder": folder, "mode": os.stat(folder).st_mode & 0o777}))
 """
 
 
-def test_no_address_means_this_machine_whatever_the_environment_says(tmp_path):
-    """The command line reads RAY_ADDRESS; who calls us has read it already, or did not want it."""
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A session on this machine, in a job whose temporary folder has a path of 100 bytes and more."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ("x" * 100)).mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"HOME": str(tmp_path), "RAY_ADDRESS": f"127.0.0.1:{free_port()}"}
+    environment |= {"HOME": str(home), "RAY_ADDRESS": f"127.0.0.1:{free_port()}", "TMPDIR": str(home / ("x" * 100))}
     done = subprocess.run(
         [sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.stdout == "1 machine\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_no_address_means_this_machine_whatever_the_environment_says(alone):
+    """The command line reads RAY_ADDRESS; who calls us has read it already, or did not want it."""
+    assert alone["machines"] == 1
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets_stops_no_search(alone):
+    assert alone["folder"].startswith("/tmp/aerosweep-ray-")
+    assert alone["mode"] == 0o700
+    assert not Path(alone["folder"]).exists()
 
 
 @pytest.mark.parametrize("address", ["", "head", "head:port"])

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from aerosweep.cli import app
 from search.config.config_file import load_search_config
+from search.jobs import head_tunnel
 from search.jobs.cluster_job import (
     STOPPED,
     ClusterJobs,
@@ -274,6 +275,8 @@ if {refuses}:
     sys.exit("ubuntu@10.0.0.1: Permission denied (publickey).")
 port = int(sys.argv[sys.argv.index("-L") + 1].split(":")[1])
 open("ssh.pid", "w").write(str(os.getpid()))
+if os.path.exists("silent"):  # as a network that drops every packet
+    sys.stdin.read()
 server = http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdin.read()
@@ -320,6 +323,20 @@ def test_a_tunnel_that_broke_is_opened_again(monkeypatch):
         tunnel._ssh.wait(timeout=30)
         assert answers(tunnel.address())
         assert int(Path("ssh.pid").read_text()) != first
+
+
+def test_a_tunnel_whose_reopening_timed_out_is_none_and_is_opened_at_the_next_call(monkeypatch):
+    put_ssh(monkeypatch)
+    with HeadTunnel(Path("cluster.yaml")) as tunnel:
+        os.kill(int(Path("ssh.pid").read_text()), 9)
+        tunnel._ssh.wait(timeout=30)
+        Path("silent").touch()
+        with monkeypatch.context() as patch:
+            patch.setattr(head_tunnel, "_OPEN_SECONDS", 0.2)
+            with pytest.raises(TunnelError, match=r"no answer within 0\.2 s"):
+                tunnel.address()
+        Path("silent").unlink()
+        assert answers(tunnel.address())
 
 
 def test_a_head_that_lets_nobody_in_is_named_with_what_ssh_said(monkeypatch):

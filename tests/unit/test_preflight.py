@@ -9,12 +9,11 @@ import pytest
 from search.config.search_config import SearchConfig, SpaceConfig
 from search.run import network_check
 from search.run.network_check import model_configs
-from search.run.preflight import check_data, check_machine, check_names, check_objective, check_search
+from search.run.preflight import check_data, check_names, check_objective, check_search
 from search.space.space_parsing import parse_space
-from trainable.config.sections import RuntimeConfig
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.trial_data import open_trial_data
-from trainable.errors import InputError, SearchFaultError
+from trainable.errors import InputError
 
 
 def config(**model):
@@ -163,12 +162,3 @@ def test_every_objective_that_would_be_undefined_is_named(aerial):
         in (lines[3])
     )
     assert "use recall/road _ path" in lines[3]
-
-
-def test_a_machine_that_cannot_compile_is_refused_where_its_own_trials_would_have_to(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXX", "/nowhere/g++")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    with pytest.raises(SearchFaultError, match=r"runtime\.compile true needs a C\+\+ compiler .*/nowhere/g\+\+"):
-        check_machine(RuntimeConfig(compile=True), address=None)
-    check_machine(RuntimeConfig(compile=False), address=None)
-    check_machine(RuntimeConfig(compile=True), address="10.0.0.1:6379")  # its machines check themselves

@@ -136,3 +136,10 @@ def test_one_training_is_told_without_a_space(synthetic_config, synthetic_cache_
 def test_a_batch_of_one_passes_where_the_network_can_train_on_it(launched):
     with pytest.raises(AssertionError, match="the search was started"):
         launched("space.data.batch_size=1")
+
+
+def test_a_machine_on_which_ray_cannot_start_is_refused_before_the_images_are_looked_at(launched, monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/proc/version")
+    printed = launched("dataset={layout: aeroscapes, root: nowhere}")
+    assert printed.startswith("error: Ray needs a folder for its sockets and logs (TMPDIR); got /proc/version/ray: ")

@@ -1,6 +1,8 @@
 """Picture files opened and decoded; whatever could silently change a pixel is refused."""
 
+import warnings
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from trainable.data.dataset_problem import Problem, ProblemError, os_fault, path
 IMAGE_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP")  # of others (PPM, JPEG 2000) Pillow drops bits beyond 8 unsaid
 MASK_FORMATS = ("PNG", "BMP")  # lossless, and Pillow keeps their indices as they are
 UNDECODABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises on broken files
+MOST_PIXELS: Final = 180_000_000
+"""Of an image: it is decoded as a whole, on each core, and takes half a gigabyte at this size."""
 MASK_RULE = f"a mask must be lossless ({' or '.join(MASK_FORMATS)})"
 IMAGE_RULE = "an image must be 8-bit RGB"
 REPLACE_REMEDY = "Fetch or export the file again, or take its id out of the set"
@@ -31,6 +35,13 @@ TIFF_REMEDY = (
     "Export three 8-bit bands as PNG or JPEG (gdal_translate -of PNG -ot Byte -b 1 -b 2 -b 3 -scale IN.tif OUT.png) "
     "and point the image set there"
 )
+
+# Pillow warns of large pictures which we take, and refuses at twice its limit.
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# It remarks on damaged EXIF data, on a preview that is missing, on transparent colours, though the pixels are whole:
+# where they are not, it raises.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode_image(path: Path) -> NDArray[np.uint8]:
@@ -60,15 +71,24 @@ def open_picture(path: Path, what: str) -> Image.Image:
         what: `an image` or `a mask`, for the error.
 
     Raises:
-        ProblemError: It cannot be opened.
+        ProblemError: It cannot be opened, or is too large.
     """
     try:
         with Image.open(path) as image:
-            if image.format == "PNG":
+            width, height = image.size
+            fits = width * height <= MOST_PIXELS
+            if fits and image.format == "PNG":
                 image.verify()  # its checksums, which decoding skips: a hole in the file would be black pixels
-        return Image.open(path)
+        if fits:
+            return Image.open(path)
     except UNDECODABLE as error:
         raise ProblemError(undecodable(path, what, error)) from error
+    raise ProblemError(_too_large(path, what, f"{height}x{width} (height x width)"))
+
+
+def _too_large(path: Path, what: str, size: str) -> Problem:
+    rule = f"{what} must have at most {MOST_PIXELS // 10**6} million pixels"
+    return Problem(path, rule, size, "Cut image and mask into tiles")
 
 
 def undecodable(path: Path, what: str, error: Exception) -> Problem:
@@ -79,8 +99,7 @@ def undecodable(path: Path, what: str, error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno is not None:
         return Problem(path, f"{what} must be readable", os_fault(error), "Give yourself the right to read it")
     if isinstance(error, Image.DecompressionBombError):
-        rule = f"{what} must be of a size that Pillow decodes"
-        return Problem(path, rule, f"{error}", "Cut image and mask into tiles")
+        return _too_large(path, what, f"more than {2 * MOST_PIXELS // 10**6} million")
     if isinstance(error, UnidentifiedImageError):
         return _unidentified(path, what)
     return Problem(path, f"{what} must be decodable", f"{error}", REPLACE_REMEDY)
