@@ -311,7 +311,7 @@ def _launch(config: "SearchConfig", resume: bool, address: str | None) -> None:
     for warning in config_warnings(config):
         view.say(f"warning: {warning}")
     # Before the heavy imports: the first sign of life should not take them.
-    trials = "1 trial" if config.budget.trials == 1 else f"{config.budget.trials} trials"
+    trials = "1 trial" if config.most_trials == 1 else f"{config.most_trials} trials"
     view.say(f"{config.name}: {trials}, {config.budget.max_epochs} epochs at the most, recorded in {config.folder}")
     try:
         from search.run.launch import run_search

@@ -29,7 +29,7 @@ def closing_lines(outcome: "SearchOutcome", config: "SearchConfig", argv: Sequen
         lines.append(f"Optuna       {runnable(dashboard)}")
     if outcome.interrupted:
         ended = sum(trial.end is not None for trial in outcome.trials)
-        lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {config.budget.trials} trials ended")
+        lines.append(f"stopped early ({outcome.interrupted}) with {ended} of {config.most_trials} trials ended")
     if outcome.interrupted or outcome.resume_needed:
         if outcome.signal is not None and config.budget.trials > 1:
             lines.append(f"report       {on_folder('report', outcome.folder)}")

@@ -142,7 +142,7 @@ def time_peer(config: SearchConfig, trials: Sequence[TrialSnapshot], share: Reso
         search_alg=OptunaSearch(points_to_evaluate=[dict(trial.spec.params) for trial in trials]),
         scheduler=ASHAScheduler(
             max_t=budget.max_epochs,
-            grace_period=scheduler.grace_epochs,
+            grace_period=config.first_rung,
             reduction_factor=scheduler.reduction_factor,
         ),
     )

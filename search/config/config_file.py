@@ -11,7 +11,7 @@ from search.config.config_yaml import ConfigDocument, parse_document, parse_valu
 from search.config.search_config import SearchConfig
 from search.config.train_config import TrainConfig
 from search.space.baselines import baseline_points
-from search.space.space import Fixed
+from search.space.points import point_identity
 from trainable.config.config_problem import raise_all, show
 from trainable.data.dataset_problem import ProblemError
 from trainable.data.dataset_yaml import scan_description
@@ -132,17 +132,23 @@ def inlined(config: SearchConfig) -> SearchConfig:
 def config_warnings(config: SearchConfig) -> list[str]:
     """What is allowed in a config and yet probably not meant."""
     warnings = []
-    if config.budget.trials > 1 and config.scheduler.grace_epochs >= config.budget.max_epochs:
+    if config.most_trials > 1 and config.first_rung >= config.budget.max_epochs:
         warnings.append(
-            f"scheduler.grace_epochs ({config.scheduler.grace_epochs}) is not below budget.max_epochs "
+            f"the first rung (scheduler.grace_epochs, {config.first_rung}) is not below budget.max_epochs "
             f"({config.budget.max_epochs}): no trial will be stopped early"
         )
-    fixed = all(isinstance(domain, Fixed) for domain in config.parsed_space.domains.values())
-    if config.budget.trials > 1 and fixed and config.baselines == "none":
-        warnings.append(f"space searches nothing: all {config.budget.trials} trials will be the same")
+    if config.most_trials < config.budget.trials:
+        size = "one point" if config.most_trials == 1 else f"{config.most_trials} points"
+        warnings.append(
+            f"space has only {size}, and none is trained twice: the search ends before budget.trials "
+            f"({config.budget.trials})"
+        )
     if config.confirm.after_search and config.confirm.seeds == 1:
         warnings.append("confirm.seeds is 1: from a single seed nothing can be said about a difference")
-    baselines = len(baseline_points(config.baselines, config.parsed_space))
+    points = baseline_points(config.baselines, config.parsed_space)
+    baselines = len({point_identity(point) for point in points})
+    if baselines < len(points):
+        warnings.append(f"baselines has {len(points)} points, {baselines} of them different: none is trained twice")
     if config.budget.trials < baselines:
         warnings.append(
             f"budget.trials ({config.budget.trials}) is below the {baselines} baselines: some of them will not run, "

@@ -6,17 +6,18 @@ record: after a crash, an extension or a move to another machine the sampler kno
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Literal
 
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.decide.allowed_point import ask_allowed
+from search.decide.asked_points import asked_points
 from search.decide.ranking import measured_values, non_dominated
+from search.decide.untried import UntriedPoints
+from search.space.points import point_identity
 from search.space.space import Space, Value, suggest
 from trainable.config.metric_registry import metric_entry
 from trainable.config.objectives import is_minimised
@@ -31,15 +32,18 @@ _BEST_KEPT: Final = 100
 
 _STATES: Final = {
     "completed": TrialState.COMPLETE,
-    "diverged": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
+    "diverged": TrialState.PRUNED,
+    "failed": TrialState.PRUNED,
     "unfinished": TrialState.RUNNING,
 }
+"""Optuna's TPE leaves out what is told as FAIL, and would suggest the place of a failure again and again. So a trial
+that failed or diverged is told with a violated constraint: TPE ranks these after all others, the least violation first.
+"""
 
-_STATES_OF_SEVERAL: Final = _STATES | {"pruned": TrialState.COMPLETE}
-"""With several objectives Optuna has no pruning: its TPE raises where a pruned trial has intermediate values, since it
-could not order them. A stopped trial is told with what it had reached when it was stopped."""
+_CONSTRAINT: Final = "trained to the end"
+_VIOLATION_OF_DIVERGED: Final = 1.0
+_VIOLATION_OF_FAILED: Final = 3.0
 
 _WORST_SHARE: Final = 1.0
 _WORST_COUNT: Final = 1e3
@@ -63,11 +67,6 @@ class Observation:
     values: tuple[float, ...]
     finals: tuple[float | None, ...] = ()
     trial_id: str = ""
-
-    @cached_property
-    def best(self) -> float:
-        """The highest of `values`; 0 before the first epoch."""
-        return max(self.values, default=0.0)
 
     @staticmethod
     def of(trial: TrialSnapshot, objectives: Sequence[str] = ("miou",)) -> "Observation":
@@ -98,21 +97,27 @@ class Sampler:
         self._observed: dict[str, Observation] = {}
         self._told: dict[str, _ToldTrial] = {}
         self._worst: tuple[float, ...] = ()
+        self._untried = UntriedPoints(space)
 
-    def next_point(self, trials: Iterable[TrialSnapshot], number: int) -> dict[str, Value]:
+    def next_point(
+        self, trials: Iterable[TrialSnapshot], number: int, tried: Collection[str] = frozenset()
+    ) -> dict[str, Value]:
         """The next point to try.
 
         Args:
             trials: All so far, in the order of their suggestion; a trial that has ended does not change any more.
             number: Of the suggestion: each has random numbers of its own.
+            tried: Identities (`search.space.points`) of points that are not to be suggested; others must be left.
 
         Returns:
             All values that exist at the point, by flat key, the fixed ones included.
         """
         observations = [self._observation(trial) for trial in trials]
-        return self.point(observations, number)
+        return self.point(observations, number, tried)
 
-    def point(self, observations: Sequence[Observation], number: int) -> dict[str, Value]:
+    def point(
+        self, observations: Sequence[Observation], number: int, tried: Collection[str] = frozenset()
+    ) -> dict[str, Value]:
         """The same from observations, for the suggestion `number`."""
         storage = InMemoryStorage()
         sampler = _sampler(self._seed, number)
@@ -120,7 +125,10 @@ class Sampler:
         study_id = storage.get_study_id_from_name(study.study_name)
         for told in self._all_told(observations):
             storage.create_new_trial(study_id, told)  # not `study.add_trials`, which checks each again
-        return ask_allowed(study, self._space, self._seed, number)
+        for point in asked_points(study, self._space, _seed_of(self._seed, number)):
+            if not tried or point_identity(point) not in tried:
+                return point
+        return self._untried.draw(tried, _seed_of(self._seed, number))
 
     def _observation(self, trial: TrialSnapshot) -> Observation:
         trial_id = trial.spec.trial_id
@@ -197,11 +205,8 @@ def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"
 
 def frozen_trial(space: Space, observation: Observation) -> FrozenTrial:
     """An observation of one objective as Optuna's own record of a trial."""
-    state = _STATES[observation.state]
-    if state == TrialState.PRUNED and not observation.values:
-        state = TrialState.FAIL
-    values = [_final_value(observation)] if state == TrialState.COMPLETE else None
-    return _create_trial(space, observation, state, values, dict(enumerate(observation.values, start=1)))
+    values = [observation.values[-1]] if observation.state == "completed" else None
+    return _create_trial(space, observation, values, _violation(observation), observation.values)
 
 
 def frozen_trial_of_several(space: Space, observation: Observation, worst: Sequence[float]) -> FrozenTrial:
@@ -210,39 +215,55 @@ def frozen_trial_of_several(space: Space, observation: Observation, worst: Seque
     Args:
         space: What is searched.
         observation: Of a trial.
-        worst: What a trial that diverged is told with, and an objective that was not measured.
+        worst: What an objective that was not measured is told with.
+
+    With several objectives Optuna has no pruning: its TPE raises where a pruned trial has intermediate values, since it
+    could not order them. Told as complete, a trial that was stopped before it found anything would look good: it has no
+    false alarms. It is told with a violated constraint instead, which ranks it as pruning does with one objective:
+    after all that were completed, those that came further first, then those that reached more.
     """
-    state = _STATES_OF_SEVERAL[observation.state]
-    if observation.state == "pruned" and not observation.finals:
-        state = TrialState.FAIL
-    values = _final_values(observation, worst) if state == TrialState.COMPLETE else None
-    return _create_trial(space, observation, state, values, {})
+    values = _final_values(observation, worst) if observation.state == "completed" else None
+    violation = _violation_of_stopped(observation) if observation.state == "pruned" else _violation(observation)
+    return _create_trial(space, observation, values, violation, ())
 
 
 def _create_trial(
     space: Space,
     observation: Observation,
-    state: TrialState,
     values: list[float] | None,
-    intermediate_values: dict[int, float],
+    violation: float | None,
+    intermediate_values: Sequence[float],
 ) -> FrozenTrial:
+    # What was recorded of a parameter that does not exist at the point is not asked for, and so left out.
     fixed = optuna.trial.FixedTrial(dict(observation.params))
     suggest(fixed, space)
     return create_trial(
-        state=state,
+        state=_STATES[observation.state],
         values=values,
         params=fixed.params,
         distributions=fixed.distributions,
-        intermediate_values=intermediate_values,
+        intermediate_values=dict(enumerate(intermediate_values, start=1)),
+        constraints=None if violation is None else {_CONSTRAINT: violation},
     )
 
 
-def _final_value(observation: Observation) -> float:
-    return observation.values[-1] if observation.state == "completed" else 0.0
+def _violation(observation: Observation) -> float | None:
+    """How far a trial that came to nothing is from one that came to its end; None for others."""
+    if observation.state == "failed":
+        return _VIOLATION_OF_FAILED
+    if observation.state == "diverged":
+        # Between that of a stopped trial and that of a failed one; the later it diverged, the nearer to a good place.
+        return _VIOLATION_OF_DIVERGED + 1 / max(1, len(observation.values))
+    return None
+
+
+def _violation_of_stopped(observation: Observation) -> float:
+    """Above 0 and at most 1: less the further it came, and of those that came as far the more it reached."""
+    return 1 / (1 + len(observation.values) + max(observation.values[-1:], default=0.0))
 
 
 def _final_values(observation: Observation, worst: Sequence[float]) -> list[float]:
-    if observation.state == "diverged" or not observation.finals:
+    if not observation.finals:
         return list(worst)
     return [bad if value is None else value for value, bad in zip(observation.finals, worst, strict=True)]
 
@@ -271,14 +292,18 @@ def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
         # group, multivariate and constant_liar are marked experimental; they have kept their meaning since Optuna 2.8.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
-            seed=(seed * 1_000_003 + number) % 2**32, multivariate=True, group=True, constant_liar=True
+            seed=_seed_of(seed, number), multivariate=True, group=True, constant_liar=True
         )
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return (seed * 1_000_003 + number) % 2**32
 
 
 def _limited(observations: Sequence[Observation]) -> Sequence[Observation]:
     if len(observations) <= MAX_OBSERVATIONS:
         return observations
-    ranked = sorted(range(len(observations)), key=lambda place: observations[place].best)
+    ranked = sorted(range(len(observations)), key=lambda place: _standing(observations[place]))
     return _best_and_latest(observations, ranked)
 
 
@@ -288,14 +313,37 @@ def _limited_by_front(
     """The same for several objectives, where the front counts as the best, then the first objective."""
     if len(observations) <= MAX_OBSERVATIONS:
         return observations
-    values = [_final_values(observation, worst) for observation in observations]
-    front = non_dominated(values, objectives)
-    ranked = sorted(range(len(values)), key=lambda place: (front[place], values[place][0]))
+    completed = [place for place, observation in enumerate(observations) if observation.state == "completed"]
+    rows = [_final_values(observations[place], worst) for place in completed]
+    front = {place for place, best in zip(completed, non_dominated(rows, objectives), strict=True) if best}
+    ranked = sorted(range(len(observations)), key=lambda place: (place in front, _standing(observations[place])))
     return _best_and_latest(observations, ranked)
 
 
+def _standing(observation: Observation) -> tuple[int, int, float]:
+    """Grows with how good TPE is told that a trial was: those completed by their value, then the others as it has them.
+
+    An unfinished trial is in no good group, and the latest are kept anyway.
+    """
+    last = max(observation.values[-1:], default=0.0)
+    match observation.state:
+        case "completed":
+            return 4, 0, last
+        case "pruned":
+            return 3, len(observation.values), last
+        case "diverged":
+            return 2, len(observation.values), 0.0
+        case "failed":
+            return 1, 0, 0.0
+    return 0, 0, 0.0
+
+
 def _best_and_latest(observations: Sequence[Observation], ranked: Sequence[int]) -> Sequence[Observation]:
-    """The best by `ranked` (places, the best last) and the latest of the others, in their order."""
+    """The best by `ranked` (places, the best last), and of the others those that run, then the latest; in their order.
+
+    Of those that run TPE must know: it keeps away from their places.
+    """
     best = set(ranked[-_BEST_KEPT:])
-    latest = [place for place in range(len(observations)) if place not in best][-(MAX_OBSERVATIONS - len(best)) :]
-    return [observations[place] for place in sorted([*best, *latest])]
+    others = [place for place in range(len(observations)) if place not in best]
+    others.sort(key=lambda place: observations[place].state == "unfinished")
+    return [observations[place] for place in sorted([*best, *others[-(MAX_OBSERVATIONS - len(best)) :]])]

@@ -148,7 +148,7 @@ def mlflow_projection(config: SearchConfig, folder: Storage, meta: SearchMeta) -
     identity = SearchIdentity(
         search_id=meta.search_id,
         name=meta.name,
-        config=config.model_dump(mode="json"),
+        config=config.resolved().model_dump(mode="json"),
         data_fingerprint=meta.data_fingerprint,
         git_commit=_git_commit(),
         objective=", ".join(config.objectives),

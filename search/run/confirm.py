@@ -138,7 +138,7 @@ def plan_lines(config: SearchConfig, trials: Sequence[TrialSnapshot], chosen: Se
     lines += [
         f"  {c.trial.spec.trial_id} {model_and_loss(c.trial.spec.config)} ({', '.join(c.reasons)})" for c in chosen
     ]
-    unfinished = config.budget.trials - sum(trial.end is not None for trial in trials)
+    unfinished = config.most_trials - sum(trial.end is not None for trial in trials)
     if unfinished > 0:
         lines.append(f"note: the search has {unfinished} trials of its budget to go: the choice may change")
     if seeds == 1:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from search.space.exclusions import completed_model, is_left
-from search.space.space import SECTIONS, Choice, Domain, Fixed, Range, Space, Value, exists, highest, values_of
+from search.space.space import OPTIONS, SECTIONS, Choice, Domain, Fixed, Range, Space, Value, highest, values_of
 from trainable.config.config_problem import show, unknown_key
 from trainable.errors import InputError
 
@@ -124,12 +124,15 @@ def _complete(given: Mapping[str, Value], space: Space, where: str) -> dict[str,
     given = completed_model(given, space, where)
     point: dict[str, Value] = {}
     for key, domain in space.domains.items():
-        if exists(key, point):
+        if space.has(key, point):
             point[key] = _value(key, domain, given, where)
-    unused = set(given) - set(point)
+    # A network's are left out, as where a search fixes an output stride for several networks of which some have none.
+    unused = {key for key in set(given) - set(point) if not key.startswith("model.") or OPTIONS in key}
     if unused:
         raise InputError(
-            f"{where} names a parameter that its loss does not have", ", ".join(sorted(unused)), "Remove it"
+            f"{where} names a parameter that its loss or its network does not have",
+            ", ".join(sorted(unused)),
+            "Remove it",
         )
     return point
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from typing import Any, Final
 
-from search.space.space import Choice, Domain, Fixed, Space, Value, exists, values_of
+from search.space.space import Choice, Domain, Fixed, Space, Value, values_of
 from trainable.config.config_problem import raise_all, show
 from trainable.errors import InputError
 
@@ -86,7 +86,7 @@ def completed_model(given: Mapping[str, Value], space: Space, where: str) -> dic
     """
     for model in allowed_models(space):
         if all(given.get(key, value) == value for key, value in model.items()):
-            return {**{key: value for key, value in model.items() if exists(key, {**model, **given})}, **given}
+            return {**{key: value for key, value in model.items() if space.has(key, {**model, **given})}, **given}
     named = {key: value for key, value in given.items() if key.startswith("model.")}
     rule = f"{where} must name a network that space.model.exclude leaves in the space"
     raise InputError(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from trainable.config.architectures import model_parameters
 from trainable.config.loss_config import LossConfig
 from trainable.config.loss_registry import loss_parameters
 from trainable.config.section import Section
@@ -28,6 +29,14 @@ _OWNERS: Final = {"loss": "loss.name", "model": "model.architecture"}
 
 LOSS_SHAPE: Final = ("name", "pixel", "region")
 """What decides which other parameters of the loss exist."""
+
+SHAPE: Final = ("model.architecture", *(f"loss.{term}" for term in LOSS_SHAPE))
+"""What decides which other parameters exist."""
+
+_DEFAULT_ARCHITECTURE: Final = ModelConfig().architecture
+
+_STATED: Final = ("model.encoder", "model.encoder_weights")
+"""Where they are fixed they are stated for every network: the record would show a default in their place."""
 
 Value = str | int | float | bool
 
@@ -55,6 +64,11 @@ class Range:
     log: bool
     integer: bool
 
+    @property
+    def every_value(self) -> range:
+        """All values of a range of whole numbers."""
+        return range(int(self.low), int(self.high) + 1)
+
 
 Domain = Fixed | Choice | Range
 
@@ -79,6 +93,10 @@ class Space:
         """The part of `values` that is not fixed."""
         return {key: value for key, value in values.items() if not isinstance(self.domains[key], Fixed)}
 
+    def has(self, key: str, values: Mapping[str, Value]) -> bool:
+        """Whether a point has a value of `key`, where `values` have been chosen for the keys before it."""
+        return exists(key, values) or (key in _STATED and isinstance(self.domains[key], Fixed))
+
 
 def suggest(trial: "BaseTrial", space: Space) -> dict[str, Value]:
     """Ask an Optuna trial for a point of the space.
@@ -88,17 +106,22 @@ def suggest(trial: "BaseTrial", space: Space) -> dict[str, Value]:
     """
     values: dict[str, Value] = {}
     for key, domain in space.domains.items():
-        if exists(key, values):
+        if space.has(key, values):
             values[key] = _ask(trial, key, domain)
     return values
 
 
 def exists(key: str, values: Mapping[str, Value]) -> bool:
-    """Whether a parameter means something where `values` have been chosen: alpha only under tversky, and so on."""
+    """Whether a parameter means something where `values` have been chosen.
+
+    Alpha exists only under tversky, an output stride only under networks that have one, and so on.
+    """
     section, _, name = key.partition(".")
     if name.startswith(OPTIONS):
         owner = str(values.get(_OWNERS[section], ""))
         return is_reference(owner) and bool(accepted(owner, (name.removeprefix(OPTIONS),)))
+    if section == "model":
+        return name in model_parameters(str(values.get("model.architecture", _DEFAULT_ARCHITECTURE)))
     if section != "loss" or name == "name":
         return True
     chosen = {term: values.get(f"loss.{term}") for term in LOSS_SHAPE}

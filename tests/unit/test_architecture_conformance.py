@@ -1,5 +1,6 @@
 """One suite for every architecture: a new one costs a line in ARCHITECTURES_AND_ENCODERS."""
 
+import inspect
 import pickle
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from trainable.config.architectures import ARCHITECTURES
+from trainable.config.architectures import ARCHITECTURES, model_parameters
 from trainable.config.sections import ModelConfig
 from trainable.config.user_class import load_class
 from trainable.errors import InputError
@@ -144,6 +145,16 @@ def test_output_stride_means_the_same_for_both_deeplabs(encoder, stride):
         with torch.no_grad():
             sides.add(build(config).eval().encoder(torch.zeros(1, 3, 128, 128))[-1].shape[-1])
     assert sides == {128 // stride}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_config_has_an_output_stride_where_the_network_takes_one(architecture):
+    """A config is read without the library, so that its words are held against the library here."""
+    taken = inspect.signature(load_class(ARCHITECTURES[architecture].implementation)).parameters
+    takes_it = "encoder_output_stride" in taken
+    assert ("output_stride" in model_parameters(architecture)) == takes_it
+    for given in ({}, {"output_stride": 16}, {"output_stride": None}):
+        assert ModelConfig(architecture=architecture, **given).output_stride == (16 if takes_it else None)
 
 
 def test_the_default_output_stride_is_the_same_for_both_deeplabs():

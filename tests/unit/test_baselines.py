@@ -168,7 +168,7 @@ def test_the_users_points_nested_or_flat_filled_up():
         (
             [{"loss.name": "dice", "loss.alpha": 0.5}],
             {},
-            r"baselines\[0\] names a parameter that its loss does not have",
+            r"baselines\[0\] names a parameter that its loss or its network does not have",
         ),
         (
             [{"optimizer.momentum": 0.5}],

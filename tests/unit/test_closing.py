@@ -65,6 +65,7 @@ def test_the_exit_code(outcome, code):
 
 def config(trials=8, **confirm):
     values = {"name": "small", "dataset": {"layout": "synthetic"}, "budget": {"trials": trials}, "confirm": confirm}
+    values["space"] = {"data": {"color_jitter": {"low": 0, "high": 1}}}
     return SearchConfig.model_validate(values)
 
 
@@ -125,7 +126,7 @@ def launch(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "search.yaml").write_text(
-        "name: small\ndataset: {layout: synthetic}\nspace: {loss: {name: [dice, iou]}}\n"
+        "name: small\ndataset: {layout: synthetic}\nspace: {data: {color_jitter: {low: 0, high: 1}}}\n"
     )
     module = types.ModuleType("search.run.launch")
     module.outcome, module.calls = Outcome([trial(0)]), []
@@ -167,8 +168,11 @@ def test_the_address_may_come_from_the_environment(launch, monkeypatch):
 
 
 def test_search_warns_of_what_is_odd(launch):
-    result = run("search", "search.yaml", "--set", "budget.max_epochs=5")
-    assert "warning: scheduler.grace_epochs (5) is not below budget.max_epochs (5)" in result.stdout
+    result = run("search", "search.yaml", "--set", "budget.max_epochs=5", "--set", "scheduler.grace_epochs=5")
+    assert "(scheduler.grace_epochs, 5) is not below budget.max_epochs (5): no trial" in result.stdout
+    result = run("search", "search.yaml", "--set", "space={loss: {name: [dice, iou]}}")
+    assert "warning: space has only 2 points, and none is trained twice" in result.stdout
+    assert "small: 2 trials, 30 epochs" in result.stdout
 
 
 def test_train_runs_one_trial(launch):

@@ -166,12 +166,27 @@ def test_yes_and_no_are_true_and_false():
     assert load(SMALL, "runtime.compile=yes", "report.write=no").runtime.compile is True
 
 
-def test_the_default_grace_period_ends_with_the_training_also_when_it_is_read_again():
-    config = load(SMALL, "budget.max_epochs=4")
-    assert config.scheduler.grace_epochs == 4
-    assert load(SMALL, "budget.max_epochs=40").scheduler.grace_epochs == 10
-    assert load(SMALL, "budget.max_epochs=4", "scheduler.reduction_factor=2").scheduler.grace_epochs == 4
+@pytest.mark.parametrize(("max_epochs", "first"), [(1, 1), (2, 1), (3, 1), (4, 2), (9, 3), (30, 10), (100, 34)])
+def test_trials_are_first_compared_after_a_third_of_the_training(max_epochs, first):
+    config = load(SMALL, f"budget.max_epochs={max_epochs}", "scheduler.reduction_factor=2")
+    assert config.first_rung == first
+    stops_nobody = any("no trial will be stopped early" in text for text in config_warnings(config))
+    searched = load(SMALL, f"budget.max_epochs={max_epochs}", "space.data.color_jitter={low: 0, high: 1}")
+    assert any("no trial will be stopped early" in text for text in config_warnings(searched)) == (max_epochs == 1)
+    assert not stops_nobody, "a space of one point has one trial"
     assert load(yaml.safe_dump(config.model_dump(mode="json"))) == config
+    assert load(SMALL, f"budget.max_epochs={max_epochs}", "scheduler.grace_epochs=1").first_rung == 1
+
+
+def test_what_is_told_of_a_config_elsewhere_has_numbers_for_what_follows_from_others():
+    resolved = load(SMALL, "budget.max_epochs=9", "space.data.color_jitter=[0.1, 0.2]").resolved()
+    assert (resolved.scheduler.grace_epochs, resolved.budget.trials) == (3, 2)
+
+
+def test_a_search_has_no_more_trials_than_its_space_has_points():
+    assert load(SMALL, "space.loss.name=[dice, iou]").most_trials == 2
+    assert load(SMALL, "space.loss.name=[dice, iou]", "budget.trials=1").most_trials == 1
+    assert load(SMALL, "space.data.color_jitter={low: 0, high: 1}").most_trials == 60
 
 
 def test_an_empty_section_is_its_defaults():
@@ -289,8 +304,17 @@ def test_fractions_of_a_core_and_a_gpu_are_fine():
 @pytest.mark.parametrize(
     ("overrides", "warning"),
     [
-        (["space.data.color_jitter=[0.1, 0.2]", "budget.max_epochs=10"], "no trial will be stopped early"),
-        ([], "space searches nothing: all 60 trials will be the same"),
+        (["space.data.color_jitter=[0.1, 0.2]", "budget.max_epochs=1"], "no trial will be stopped early"),
+        (
+            ["space.data.color_jitter=[0.1, 0.2]", "budget.max_epochs=4", "scheduler.grace_epochs=4"],
+            "the first rung (scheduler.grace_epochs, 4) is not below budget.max_epochs (4): no trial will be stopped",
+        ),
+        ([], "space has only one point, and none is trained twice: the search ends before budget.trials (60)"),
+        (["space.loss.name=[dice, iou]"], "space has only 2 points, and none is trained twice"),
+        (
+            ["space.loss.name=[dice, iou]", "baselines=[{}, {loss: {name: dice}}, {loss: {name: iou}}]"],
+            "baselines has 3 points, 2 of them different: none is trained twice",
+        ),
         (
             ["space.loss.name=[dice, iou]", "baselines=seed", "budget.trials=1"],
             "budget.trials (1) is below the 2 baselines",

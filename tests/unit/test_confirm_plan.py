@@ -30,6 +30,7 @@ def ids(trials, **confirm):
 
 def search(**confirm):
     values = {"name": "made-up", "dataset": {"layout": "synthetic", "images": 40}, "seed": 7}
+    values["space"] = {"data": {"color_jitter": {"low": 0, "high": 1}}}
     return SearchConfig.model_validate(values | {"budget": {"max_epochs": MAX_EPOCHS}, "confirm": confirm})
 
 

@@ -46,7 +46,7 @@ def test_smoke_covers_two_models_with_five_losses_leaves_trials_to_stop_early_an
     models = {"unet", "deeplabv3plus"}
     assert {(p["model.architecture"], p["loss.name"]) for p in points} == {(m, loss) for m in models for loss in LOSSES}
     assert config.budget.trials >= len(points) + 4
-    assert config.scheduler.grace_epochs < config.budget.max_epochs
+    assert config.first_rung < config.budget.max_epochs
     assert all(p["model.encoder_weights"] == "none" for p in points), "nothing may be downloaded"
     assert (config.confirm.after_search, config.confirm.seeds, config.report.write) == (True, 3, True)
 

@@ -31,10 +31,11 @@ def config(**model):
 
 
 def test_every_network_of_the_space_is_looked_at():
-    space = parse_space({"model": {"architecture": ["unet", "fpn"], "output_stride": [8, 16], "encoder": "resnet18"}})
+    architectures = ["unet", "deeplabv3"]
+    space = parse_space({"model": {"architecture": architectures, "output_stride": [8, 16], "encoder": "resnet18"}})
     models = model_configs(space)
     assert {(model.architecture, model.output_stride) for model in models} == {
-        ("unet", 8), ("unet", 16), ("fpn", 8), ("fpn", 16),
+        ("unet", None), ("deeplabv3", 8), ("deeplabv3", 16),
     }  # fmt: skip
     assert {model.encoder for model in models} == {"resnet18"}
 

@@ -1,5 +1,7 @@
 """The sampler as a function of what is known."""
 
+from functools import partial
+
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -69,21 +71,54 @@ def test_it_learns_where_the_objective_is_high():
 
 
 @pytest.mark.parametrize(
-    ("state", "optuna_state", "value"),
-    [("completed", "COMPLETE", 0.6), ("diverged", "COMPLETE", 0.0), ("pruned", "PRUNED", None),
-     ("failed", "FAIL", None), ("unfinished", "RUNNING", None)],
+    ("state", "optuna_state", "value", "is_feasible"),
+    [("completed", "COMPLETE", 0.6, True), ("diverged", "PRUNED", None, False), ("pruned", "PRUNED", None, True),
+     ("failed", "PRUNED", None, False), ("unfinished", "RUNNING", None, True)],
 )  # fmt: skip
-def test_every_way_to_end_reaches_optuna_as_what_it_is(state, optuna_state, value):
+def test_every_way_to_end_reaches_optuna(state, optuna_state, value, is_feasible):
     trial = frozen_trial(SPACE, observed(0, 0.6, state))
     assert trial.state.name == optuna_state
     assert (trial.value if trial.state.name == "COMPLETE" else None) == value
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
+    assert (sum(trial.constraints.values()) <= 0) == is_feasible
+
+
+def violation(state, values, told=frozen_trial):
+    return sum(told(SPACE, Observation(observed(0, 0).params, state, values)).constraints.values())
+
+
+def test_what_came_to_nothing_is_the_worse_the_earlier():
+    of_several = partial(violation, told=lambda space, each: frozen_trial_of_several(space, each, (0.0, 1.0)))
+    assert of_several("pruned", (0.1, 0.4)) < of_several("pruned", (0.1, 0.3)) < of_several("pruned", (0.9,))
+    for told in (violation, of_several):
+        order = [told("diverged", (0.1, 0.0)), told("diverged", (0.0,)), told("diverged", ()), told("failed", (0.5,))]
+        assert order == sorted(order)
+        assert order[0] > of_several("pruned", ())
+        assert told("failed", ()) == order[-1] > order[-2]
 
 
 def test_unfinished_trials_and_trials_without_an_epoch_are_no_obstacle():
     known = [observed(n, 0.5) for n in range(12)]
     known += [Observation(observed(50, 0).params, state, ()) for state in ("unfinished", "pruned", "failed")]
     assert suggest_point(SPACE, known, 0, 15)["loss.name"] in ("cross_entropy", "focal", "tversky")
+
+
+def test_beyond_the_limit_what_came_to_nothing_takes_no_place_of_the_best():
+    """They had reached more than all others before they came to nothing."""
+    vain = [Observation({}, ("failed", "diverged", "pruned")[number % 3], (0.9,)) for number in range(300)]
+    good = [Observation({}, "completed", (0.5 + number * 1e-6,)) for number in range(100)]
+    later = [Observation({}, "completed", (0.1,)) for _ in range(250)]
+    assert [each for each in _limited([*good, *vain, *later]) if each in good] == good
+    several = [Observation({}, each.state, each.values, (*each.values, 0.5)) for each in (*good, *vain, *later)]
+    kept = _limited_by_front(several, TWO, (0.0, 1.0))
+    assert [each for each in kept if each in several[: len(good)]] == several[: len(good)]
+
+
+def test_beyond_the_limit_every_running_trial_stays():
+    running = [Observation({}, "unfinished", ()) for _ in range(3)]
+    known = [*running, *(Observation({}, "completed", (number * 1e-6,)) for number in range(600))]
+    assert _limited(known)[:3] == running
+    assert len(_limited(known)) == MAX_OBSERVATIONS
 
 
 def test_beyond_the_limit_the_best_and_the_latest_stay():
@@ -128,19 +163,18 @@ def test_an_observation_has_every_objective_of_the_best_epoch():
 
 @pytest.mark.parametrize(
     ("state", "optuna_state", "values"),
-    [("completed", "COMPLETE", [0.6, 0.25]), ("diverged", "COMPLETE", [0.0, 1.0]), ("pruned", "COMPLETE", [0.6, 0.25]),
-     ("failed", "FAIL", None), ("unfinished", "RUNNING", None)],
+    [("completed", "COMPLETE", [0.6, 0.25]), ("diverged", "PRUNED", None), ("pruned", "PRUNED", None),
+     ("failed", "PRUNED", None), ("unfinished", "RUNNING", None)],
 )  # fmt: skip
-def test_with_several_objectives_a_stopped_trial_is_told_with_what_it_reached(state, optuna_state, values):
+def test_with_several_objectives_only_a_completed_trial_has_values(state, optuna_state, values):
     trial = frozen_trial_of_several(SPACE, observed_two(0, 0.6, 0.25, state), (0.0, 1.0))
     assert (trial.state.name, trial.values, trial.intermediate_values) == (optuna_state, values, {})
+    assert (sum(trial.constraints.values()) > 0) == (optuna_state == "PRUNED")
 
 
 def test_what_was_not_measured_is_told_as_the_worst():
     half = Observation(observed(0, 0).params, "completed", (0.5,), (0.5, None, 3.0))
     assert frozen_trial_of_several(SPACE, half, (0.0, 1.0, 7.0)).values == [0.5, 1.0, 3.0]
-    nothing = Observation(observed(0, 0).params, "pruned", (), ())
-    assert frozen_trial_of_several(SPACE, nothing, (0.0, 1.0, 7.0)).state == TrialState.FAIL
 
 
 def test_the_worst_cannot_look_good():
@@ -185,7 +219,7 @@ def test_it_learns_what_trades_off_best():
 
 
 def test_optuna_still_stumbles_over_pruned_trials_of_several_objectives():
-    """Why they are told as complete: when this fails, they may be told as what they are."""
+    """Why they are told with a violated constraint: when this fails, they may be told with what they reached."""
     study = optuna.create_study(directions=directions(TWO), sampler=optuna.samplers.TPESampler(n_startup_trials=0))
     distribution = {"x": optuna.distributions.FloatDistribution(0, 1)}
     for x in (0.2, 0.4):

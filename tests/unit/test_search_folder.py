@@ -99,7 +99,7 @@ def test_what_a_resume_may_change(begun, change):
         ({"budget": {"trials": 5, "max_epochs": 8}}, r"budget\.max_epochs was 4 and is 8"),
         ({"space": {}}, r"space\.optimizer\.learning_rate was .* and is None"),
         ({"dataset": {"layout": "synthetic", "images": 64}}, r"dataset\.images was 120 and is 64"),
-        ({"scheduler": {"grace_epochs": 2}}, r"scheduler\.grace_epochs was 4 and is 2"),
+        ({"scheduler": {"grace_epochs": 2}}, r"scheduler\.grace_epochs was None and is 2"),
         ({"runtime": {"precision": "fp32"}}, r"runtime\.precision was auto and is fp32"),
     ],
 )

@@ -1,16 +1,18 @@
 """The sections of a trial's config that no other module owns: model, optimizer, data, runtime and evaluation."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from trainable.config.architectures import ArchitectureName
+from trainable.config.architectures import ARCHITECTURES, ArchitectureName
 from trainable.config.augmentation import Augmentation
 from trainable.config.section import Section
 from trainable.config.user_class import Option, is_reference
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_OUTPUT_STRIDE: Final = 16
 
 
 class ModelConfig(Section):
@@ -21,16 +23,25 @@ class ModelConfig(Section):
             `package.module:Class`.
         encoder: An encoder of segmentation_models_pytorch, or `tu-NAME` for any of timm's.
         encoder_weights: `imagenet` (fetched once), `none`, or a path to a state dict of the encoder.
-        output_stride: Encoder stride of the DeepLab family, stated because smp's defaults differ between
-            DeepLabV3 (8) and DeepLabV3+ (16), which confounds their comparison; other architectures take none.
+        output_stride: Of the encoder, 16 by default: stated because smp's defaults differ between DeepLabV3 (8) and
+            DeepLabV3+ (16), which confounds their comparison. None under an architecture that has none, whatever is
+            given: a config may name one for several architectures, and so do older records.
         options: Keyword arguments of the user's own class.
     """
 
     architecture: ArchitectureName = "deeplabv3plus"
     encoder: str = "resnet34"
     encoder_weights: str = "imagenet"
-    output_stride: Literal[8, 16] = 16
+    output_stride: Literal[8, 16] | None = Field(default=None, validate_default=True)
     options: dict[str, Option] = Field(default={})
+
+    @field_validator("output_stride")
+    @classmethod
+    def _of_the_architecture(cls, stride: int | None, info: ValidationInfo) -> int | None:
+        entry = ARCHITECTURES.get(info.data.get("architecture", ""))
+        if entry is not None and not entry.has_output_stride:
+            return None
+        return _OUTPUT_STRIDE if stride is None else stride
 
     @model_validator(mode="after")
     def _options_have_an_owner(self) -> Self:

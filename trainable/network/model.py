@@ -1,7 +1,6 @@
 """The segmentation networks: those of segmentation_models_pytorch by name, and classes of the user's own."""
 
 import difflib
-import inspect
 import pickle
 import warnings
 from collections.abc import Sequence
@@ -143,8 +142,7 @@ def _encoder_exists(name: str) -> bool:
 def _create(config: ModelConfig, num_classes: int) -> nn.Module:
     entry = ARCHITECTURES[config.architecture]
     architecture, options = load_class(entry.implementation), dict(entry.options)
-    # Stated for all that take it: smp's defaults differ between DeepLabV3 and V3+ and confound their comparison.
-    if "encoder_output_stride" in inspect.signature(architecture).parameters:
+    if entry.has_output_stride:
         options["encoder_output_stride"] = config.output_stride
     weights = "imagenet" if config.encoder_weights == "imagenet" else None
     try:
