@@ -32,6 +32,6 @@ def wait_until(
         time.sleep(0.1)
 
 
-def ended(process: "subprocess.Popen", said: Callable[[], str] = lambda: "") -> Callable[[], str]:
+def has_ended(process: "subprocess.Popen", said: Callable[[], str] = lambda: "") -> Callable[[], str]:
     """For `unless`: that a process has ended, and what it said."""
     return lambda: "" if process.poll() is None else f"the process ended with {process.returncode}; {said()}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from sessions import programs_of
-from waiting import ended, wait_until
+from waiting import has_ended, wait_until
 
 
 def wait_for_port(port, process):
@@ -20,7 +20,7 @@ def wait_for_port(port, process):
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_until(listens, f"a listener at port {port}", unless=ended(process))
+    wait_until(listens, f"a listener at port {port}", unless=has_ended(process))
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def ray_head(log_folder, *options, environment, port=None):
         # Its port opens before that, and a driver that came then would find no node.
         started = "Ray runtime started."
         wait_until(
-            lambda: started in said.read_text(), "the start of a Ray head", unless=ended(process, said.read_text)
+            lambda: started in said.read_text(), "the start of a Ray head", unless=has_ended(process, said.read_text)
         )
         yield process, port
     finally:

@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
-from waiting import ended, wait_until
+from waiting import has_ended, wait_until
 
 from aerosweep.terminal.progress import PlainView
 from search.config.search_config import SearchConfig
@@ -132,7 +132,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=quiet, stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(self.answers, "an answer of the server", unless=ended(self.process, self.log))
+        wait_until(self.answers, "an answer of the server", unless=has_ended(self.process, self.log))
 
     def answers(self):
         try:
