@@ -12,15 +12,21 @@ PATIENCE = 600.0
 
 
 def wait_until(
-    condition: Callable[[], T], what: str, *, unless: Callable[[], str] = lambda: "", seconds: float = PATIENCE
+    condition: Callable[[], T],
+    what: str,
+    *,
+    unless: Callable[[], str] = lambda: "",
+    seconds: float = PATIENCE,
+    every: float = 0.1,
 ) -> T:
     """Wait until a condition is true and return its value.
 
     Args:
-        condition: Looked at some times a second.
+        condition: Looked at again and again.
         what: For the message.
         unless: A reason why it can no longer come true, at which the wait fails; empty as long as there is none.
         seconds: The bound.
+        every: Seconds between two looks.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -29,7 +35,7 @@ def wait_until(
             return value
         assert not too_late, f"{what} cannot happen any more: {too_late}"
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def has_ended(process: "subprocess.Popen", said: Callable[[], str] = lambda: "") -> Callable[[], str]:
