@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from waiting import PATIENCE
 from xdist.scheduler import LoadFileScheduling
 
 from trainable.data.components import find_objects
@@ -147,7 +148,9 @@ def smoke(tmp_path_factory):
     options = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "aerosweep", "search", str(config), "--output", "runs", *options]
     environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, cwd=place, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, cwd=place, env=environment
+    )
     (place / "printed").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     return place

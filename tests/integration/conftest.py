@@ -6,62 +6,51 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import pytest
 from ports import free_port
+from sessions import programs_of
+from waiting import has_ended, wait_until
 
 
-@pytest.fixture(scope="session")
-def wait_until():
-    """`wait_until(condition, what)`: fails where it does not come true in time."""
-
-    def wait(condition, what, seconds=180):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if condition():
-                return
-            time.sleep(0.2)
-        raise AssertionError(f"{what} did not happen within {seconds} s")
-
-    return wait
-
-
-def wait_for_port(port, process, seconds=90):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the process ended with {process.returncode}"
+def wait_for_port(port, process):
+    def listens():
         with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing listens on port {port}")
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, f"a listener at port {port}", unless=has_ended(process))
 
 
 @contextlib.contextmanager
 def ray_head(log_folder, *options, environment, port=None):
     """A Ray head on loopback, with ports of its own: another test process has a cluster at the same time.
 
-    Yields the process and its port.
+    Yields the process and its port, when its node can be worked on.
     """
     port, client, agent = port or free_port(), free_port(), free_port()
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-agent-listen-port={agent}", *options]
-    with (log_folder / "ray.log").open("wb") as log:
-        variables = os.environ | environment
+    said = log_folder / "ray.log"
+    with said.open("wb") as log:
+        variables = os.environ | environment | {"PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=variables)
     try:
+        # Its port opens before that, and a driver that came then would find no node.
+        started = "Ray runtime started."
+        wait_until(
+            lambda: started in said.read_text(), "the start of a Ray head", unless=has_ended(process, said.read_text)
+        )
         yield process, port
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=5)  # the others of its group have ended; `ray start --block` itself takes its time
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with contextlib.suppress(AssertionError):
+            # The raylets end the workers; the rest would take half a minute, and has nothing to put away.
+            wait_until(lambda: "raylet" not in "".join(programs_of(process.pid).values()), "their end", seconds=60)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -84,9 +73,7 @@ def no_tokens():
 def ray_address(tmp_path_factory):
     """Address of a Ray cluster of two CPUs on this machine."""
     options = ["--num-cpus=2", "--include-dashboard=false"]
-    with ray_head(tmp_path_factory.mktemp("ray"), *options, environment={}) as (process, port):
-        wait_for_port(port, process)
-        time.sleep(3)  # the port opens before the node has registered
+    with ray_head(tmp_path_factory.mktemp("ray"), *options, environment={}) as (_, port):
         yield f"127.0.0.1:{port}"
 
 
@@ -115,19 +102,17 @@ def jobs(start_jobs_cluster):
     return connected(start_jobs_cluster())
 
 
-def connected(address, seconds=90):
+def connected(address):
     from ray.job_submission import JobSubmissionClient
 
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
+    def client():
+        with contextlib.suppress(Exception):  # whatever a server raises that is still starting
             client = JobSubmissionClient(address)
             client.list_jobs()
-        except Exception:
-            assert time.monotonic() < deadline, f"no job server at {address}"
-            time.sleep(0.5)
-        else:
             return client
+        return None
+
+    return wait_until(client, f"an answer of the job server at {address}")
 
 
 @pytest.fixture(scope="session")
@@ -212,5 +197,5 @@ def s3(tmp_path_factory):
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
-            server.terminate()
-            server.wait(timeout=20)
+            server.kill()  # it keeps nothing
+            server.wait()

@@ -1,7 +1,8 @@
 """A driver that waits at a chosen moment, to be killed there: `python killable_driver.py CONFIG MOMENT LOG [--resume]`.
 
 It trains nothing, in a way that shows what was trained: each epoch is a line in LOG, and each suggestion says how many
-observations it was made of. At the moment it writes `LOG.here` and waits for ever.
+observations it was made of. MOMENT is a pattern: whichever trial is the first to fit writes a line into `LOG.here` that
+says where it is, and waits for ever.
 """
 
 import os
@@ -28,9 +29,16 @@ def write_line(log, *words):
         file.write(" ".join(map(str, words)) + "\n")
 
 
-def wait_to_be_killed(log):
-    Path(f"{log}.here").touch()
-    time.sleep(600)
+def stop_at(moment, log, place):
+    """Wait to be killed, where this place is that of the moment."""
+    if re.fullmatch(moment, place):
+        write_line(f"{log}.here", place)
+        wait_to_be_killed()
+
+
+def wait_to_be_killed():
+    while True:
+        time.sleep(600)
 
 
 class CountingTrainer:
@@ -43,9 +51,9 @@ class CountingTrainer:
         self.epochs = 0
 
     def run_epoch(self, epoch, should_stop):
-        arrived = re.fullmatch(self.moment, f"training {self.trial_id} {epoch}")
-        if arrived or Path(f"{self.log}.here").exists():
-            wait_to_be_killed(self.log)  # and nobody goes on while one waits
+        stop_at(self.moment, self.log, f"training {self.trial_id} {epoch}")
+        if Path(f"{self.log}.here").exists():
+            wait_to_be_killed()  # nobody goes on while one waits
         write_line(self.log, "trained", self.trial_id, epoch)
         time.sleep(0.1)
         self.epochs += 1
@@ -75,11 +83,9 @@ class KillableTrainable(SegmentationTrainable):
 
         def append_and_wait(record):
             place = f"{run._record.trial_id} {record.epoch}"
-            if self.moment == f"before the record of {place}":
-                wait_to_be_killed(self.log)
+            stop_at(self.moment, self.log, f"before the record of {place}")
             append(record)
-            if self.moment == f"after the record of {place}":
-                wait_to_be_killed(self.log)
+            stop_at(self.moment, self.log, f"after the record of {place}")
 
         run._record.append = append_and_wait
         return run
@@ -91,13 +97,12 @@ def wait_in_mlflow(moment, log):
 
     def log_and_wait(self, run, metrics=(), params=None, tags=None):
         log_batch(self, run, metrics, params, tags)
-        if metrics and moment == f"MLflow has metrics of {run.tags.get('aerosweep.trial')}":
-            wait_to_be_killed(log)
+        if metrics:
+            stop_at(moment, log, f"MLflow has metrics of {run.tags.get('aerosweep.trial')}")
 
     def close_and_wait(self, run, status, end_ms):
         close(self, run, status, end_ms)
-        if moment == f"MLflow has closed {run.tags.get('aerosweep.trial')}":
-            wait_to_be_killed(log)
+        stop_at(moment, log, f"MLflow has closed {run.tags.get('aerosweep.trial')}")
 
     Tracker.log, Tracker.close = log_and_wait, close_and_wait
 

@@ -1,12 +1,10 @@
 """One search whose driver is killed at five moments, and resumed each time: nothing is lost, and nothing done twice."""
 
-import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -15,6 +13,8 @@ import pytest
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from sessions import wait_for_the_end_of
+from waiting import PATIENCE, has_ended, wait_until
 
 from search.record.signs_of_life import current_holder
 from trainable.record.storage import Storage
@@ -26,20 +26,23 @@ TRIALS = 6
 EPOCHS = 3
 SLOTS = 2
 
-# Where the driver is killed, one launch after the other: starting, first trials, between a checkpoint and its record,
+# Where the driver is killed, one launch after the other: starting, first trials, around the record of a last epoch, the
 # last trial, while MLflow writes. Two trials run at a time, and when one waits to be killed the other waits too.
+# No launch can have passed the moment of a later one, however fast which trial is. The third ends with the first trial
+# that gets to its last epoch, whichever that is: so it is the fourth that hands out t0005. That one's second epoch is
+# durable when the fourth is killed, but only its worker knows: the fifth has something to tell MLflow.
 MOMENTS = {
     "a folder": (
-        "training t.* 1",
+        "training .* 1",
         "training t0002 1",
-        "before the record of t0003 3",
+        "before the record of .* 3",
         "after the record of t0005 2",
         "MLflow has metrics of t0005",
     ),
     "S3": (
-        "training t.* 1",
+        "training .* 1",
         "training t0002 1",
-        "after the record of t0003 3",
+        "after the record of .* 3",
         "before the record of t0005 3",
         "MLflow has closed t0005",
     ),
@@ -54,7 +57,9 @@ class Killed:
         self.config = work / "search.yaml"
         self.log = work / "log"
         self.here = work / "log.here"
+        self.said = work / "said"
         self.mlflow = f"sqlite:///{work}/mlflow.db"
+        self.places = []
         self.after_kills = []
         self.trained_again = []
 
@@ -62,9 +67,8 @@ class Killed:
         self.here.unlink(missing_ok=True)
         command = [sys.executable, str(Path(__file__).with_name("killable_driver.py"))]
         command += [str(self.config), moment, str(self.log), *options]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
+        with self.said.open("wb") as said:
+            return subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
 
     def kill_at(self, moment, *options):
         """Kill the driver alone, as an out-of-memory killer does; Ray's processes end by themselves."""
@@ -73,16 +77,19 @@ class Killed:
                 self.wait_for(moment, driver)
             finally:
                 driver.send_signal(signal.SIGKILL)
+        assert driver.returncode == -signal.SIGKILL, "it ended by itself, at the moment at which it was to be killed"
         wait_for_the_end_of(driver.pid)
+        self.places.append(self.place())
         self.after_kills.append(load_trials(self.folder))
         self.trained_again.append(self.trained_but_not_durable())
 
-    def wait_for(self, moment, driver, seconds=120):
-        deadline = time.monotonic() + seconds
-        while not self.here.exists():
-            assert driver.poll() is None, driver.stdout.read()
-            assert time.monotonic() < deadline, f"{moment} never came"
-            time.sleep(0.05)
+    def wait_for(self, moment, driver):
+        wait_until(self.place, moment, unless=has_ended(driver, self.said.read_text))
+
+    def place(self):
+        """Where the first that waits to be killed says that it is."""
+        first, line_end, _ = self.here.read_text().partition("\n") if self.here.exists() else ("", "", "")
+        return first if line_end else None
 
     def trained_but_not_durable(self):
         durable = {(trial.spec.trial_id, epoch.epoch) for trial in self.after_kills[-1] for epoch in trial.epochs}
@@ -96,27 +103,6 @@ class Killed:
     def observations(self):
         words = [line.split() for line in self.log.read_text().splitlines()]
         return [(int(number), int(known)) for kind, number, known in words if kind == "suggested"]
-
-
-def wait_for_the_end_of(session, seconds=40):
-    """Until nothing of a killed driver's session works any more; then end Ray's two agents, which stay."""
-    deadline = time.monotonic() + seconds
-    while any(not name.endswith("Agent") for name in processes_of(session)):
-        assert time.monotonic() < deadline, processes_of(session)
-        time.sleep(0.1)
-    with suppress(ProcessLookupError):
-        os.killpg(session, signal.SIGKILL)
-
-
-def processes_of(session):
-    """Names of the living processes of a session."""
-    names = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] != "Z":
-                names.append((entry / "cmdline").read_text().strip("\0 ").split("\0")[0])
-    return names
 
 
 @pytest.fixture(scope="module", params=list(MOMENTS))
@@ -135,9 +121,29 @@ def killed(request, make_small_search, search_cache, tmp_path_factory):
     for place, moment in enumerate(MOMENTS[request.param]):
         search.kill_at(moment, *(["--resume"] if place else []))
     last = search.launch("never", "--resume")
-    output, _ = last.communicate(timeout=180)
-    assert last.returncode == 0, output
+    try:
+        assert last.wait(timeout=2 * PATIENCE) == 0, search.said.read_text()
+    finally:
+        last.kill()
     return search
+
+
+def test_each_kill_came_at_its_moment(killed, request):
+    """What the record is like after it: a driver that was killed earlier or later would prove less."""
+    moments = MOMENTS[request.node.callspec.params["killed"]]
+    assert [bool(re.fullmatch(*both)) for both in zip(moments, killed.places, strict=True)] == [True] * len(moments)
+    for place, trials, again in zip(killed.places, killed.after_kills, killed.trained_again, strict=True):
+        event, trial_id, epoch = re.fullmatch(r"(.*) (t\d+) ?(\d*)", place).groups()
+        trial = {trial.spec.trial_id: trial for trial in trials}[trial_id]
+        if event == "training":
+            assert (trial.epochs, trial.end) == ((), None)
+        elif event == "before the record of":
+            assert len(trial.epochs) == int(epoch) - 1
+            assert (trial_id, int(epoch)) in again
+        elif event == "after the record of":
+            assert (len(trial.epochs), trial.end) == (int(epoch), None)
+        else:
+            assert len(trial.epochs) >= (EPOCHS if "closed" in event else 1)
 
 
 def test_the_budget_is_finished_and_every_epoch_was_trained_once_into_the_state(killed):

@@ -6,6 +6,7 @@ import mlflow
 import pytest
 import yaml
 from ray.job_submission import JobStatus
+from waiting import wait_until
 
 from search.record.signs_of_life import current_holder
 from trainable.record.storage import Storage
@@ -16,11 +17,10 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.faults]
 ENDED = {JobStatus.STOPPED, JobStatus.FAILED, JobStatus.SUCCEEDED}
 
 
-def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(
-    jobs, tmp_path, make_small_search, search_cache, wait_until
-):
+def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(jobs, tmp_path, make_small_search, search_cache):
+    # So many trials that it does not end by itself.
     values = make_small_search(
-        tmp_path / "runs", search_cache, baselines="none", budget={"trials": 4, "max_epochs": 40}
+        tmp_path / "runs", search_cache, baselines="none", budget={"trials": 500, "max_epochs": 40}
     )
     config = tmp_path / "search.yaml"
     config.write_text(yaml.safe_dump(values))
@@ -28,9 +28,13 @@ def test_a_stopped_job_leaves_a_whole_record_and_says_how_to_go_on(
     job = jobs.submit_job(
         entrypoint=f"{sys.executable} -m aerosweep search {config}",
         # Ray's own patience is 3 seconds.
-        runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}},
+        runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "600"}},
     )
-    wait_until(lambda: any(len(trial.epochs) > 1 for trial in load_trials(folder)), "a second epoch")
+
+    def too_late():
+        return jobs.get_job_logs(job) if jobs.get_job_status(job) in ENDED else ""
+
+    wait_until(lambda: any(len(trial.epochs) > 1 for trial in load_trials(folder)), "a second epoch", unless=too_late)
     jobs.stop_job(job)
     wait_until(lambda: jobs.get_job_status(job) in ENDED, "the job's end")
 

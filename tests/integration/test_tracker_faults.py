@@ -21,9 +21,11 @@ from mlflow.tracking import MlflowClient
 from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
+from waiting import has_ended, wait_until
 
 from aerosweep.terminal.progress import PlainView
 from search.config.search_config import SearchConfig
+from search.project import background_projection, mlflow_projection
 from search.project import search_projections as projections
 from search.project.search_projections import SearchProjections, sync_search
 from search.record.search_folder import write_search
@@ -130,7 +132,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=quiet, stdout=log, stderr=log, start_new_session=True
             )
-        until(self.answers, 90)
+        wait_until(self.answers, "an answer of the server", unless=has_ended(self.process, self.log))
 
     def answers(self):
         try:
@@ -138,6 +140,9 @@ class Server:
                 return answer.read() == b"OK"
         except OSError:
             return False
+
+    def log(self):
+        return (self.folder / "server.log").read_text()
 
     def kill(self):
         """As a crash would: the server and its workers."""
@@ -147,11 +152,8 @@ class Server:
             process.wait()
 
 
-def until(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
+def until(condition):
+    wait_until(condition, "it")
 
 
 @pytest.fixture
@@ -164,6 +166,14 @@ def server(tmp_path, empty_store):
 @pytest.fixture(autouse=True)
 def no_tracking_uri(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def patience_with_slow_servers_and_none_with_dead_ones(monkeypatch):
+    """On a busy machine a request may take long, and it is no outage; what was out is tried again soon."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
+    monkeypatch.setattr(background_projection, "_LAST_RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(projections, "DRAIN_SECONDS", 600.0)
 
 
 @pytest.fixture(autouse=True)
@@ -290,14 +300,17 @@ def broken_server():
     [(black_hole, "TimeoutError: timed out"), (broken_server, "ResponseError: too many 500 error responses")],
 )
 def test_a_server_that_is_no_good_is_not_tried_for_each_trial_at_the_end(tmp_path, monkeypatch, tracker, reason):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    if tracker is black_hole:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with tracker() as uri:
         search = RecordedSearch(tmp_path / "runs", uri)
         search.train(*range(20))
         until(lambda: search.said)
-        began = time.monotonic()
+        mlflow, tried = search.projections._mlflow, []
+        project = mlflow.project
+        monkeypatch.setattr(mlflow, "project", lambda trial: tried.append(trial) or project(trial))
         search.close()
-        assert time.monotonic() - began < 20, "two seconds a trial are forty"
+    assert len(tried) <= 2, "one that waited for its turn, and one last chance; each may take as long as a request may"
     assert len(search.said) == 2
     assert f"does not take records ({reason})" in search.said[0]
     assert search.said[1] == "MLflow lacks 20 of 20 trials: run `aerosweep sync` with this config when it is back"
@@ -307,11 +320,11 @@ def test_a_server_that_hangs_as_the_search_ends_does_not_fail_it(tmp_path, monke
     """All trials are there, and the last words are lost."""
     server.start()
     search = RecordedSearch(tmp_path / "runs", server.uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     search.train(0)
     finish = search.projections._mlflow.finish
 
     def hang(*args, **kwargs):
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
         os.killpg(server.process.pid, signal.SIGSTOP)
         finish(*args, **kwargs)
 
@@ -322,35 +335,51 @@ def test_a_server_that_hangs_as_the_search_ends_does_not_fail_it(tmp_path, monke
         "run `aerosweep sync` with this config when it is back"
     ]
     os.killpg(server.process.pid, signal.SIGCONT)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
     sync_search(search.config, search.said.append)
     require_equal(search.folder, MlflowClient(server.uri))
     assert len(search.said) == 1
 
 
 HOLD_LOCKS = """
-import sqlite3, sys, time
+import sqlite3, sys
 
 databases = [sqlite3.connect(path, isolation_level=None) for path in sys.argv[1:]]
 for database in databases:
     database.execute("begin exclusive")
 print("locked", flush=True)
-time.sleep(30)
+sys.stdin.readline()
 """
 
 
-def test_a_database_that_another_process_locks_for_half_a_minute_loses_nothing(tmp_path, empty_store):
+def test_a_database_that_another_process_locks_for_longer_than_mlflow_waits_loses_nothing(
+    tmp_path, empty_store, monkeypatch
+):
     """From before the first record, and after it."""
     stores = [Path(shutil.copy(empty_store, tmp_path / name)) for name in ("first.db", "second.db")]
     first, second = (RecordedSearch(tmp_path / path.stem, f"sqlite:///{path}") for path in stores)
     second.train(0)
     until(lambda: ended_runs(stores[1]) == 1)
     command = [sys.executable, "-c", HOLD_LOCKS, *map(str, stores)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "locked\n"
+        is_locked, turned_away = mlflow_projection._is_locked, set()
+
+        def note(error):
+            locked = is_locked(error)
+            if locked:
+                turned_away.add(threading.current_thread().name)
+                if len(turned_away) == 2 and not holder.stdin.closed:
+                    holder.stdin.close()  # let it go on
+            return locked
+
+        monkeypatch.setattr(mlflow_projection, "_is_locked", note)
+        monkeypatch.setattr(mlflow_projection, "_LOCKED_SECONDS", 600)
         first.train(0, 1)
         second.train(1, 2)
         first.close()
         second.close()
+        assert len(turned_away) == 2, "MLflow has given up waiting in both"
         assert holder.wait() == 0, "it held the lock to the end"
     for search, path in ((first, stores[0]), (second, stores[1])):
         assert search.said == []
@@ -370,9 +399,9 @@ class Patient:
         self.marker = marker
 
     def run_epoch(self, epoch, should_stop):
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 1200
         while self.waits and epoch == EPOCHS and not os.path.exists(self.marker):  # noqa: PTH110
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, "nobody let it go on"
             time.sleep(0.05)
         return EpochOutcome({"miou": 0.1 * epoch, "train_loss": 1 / epoch})
 

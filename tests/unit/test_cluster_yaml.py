@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 from ports import free_port
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_commands
+from waiting import PATIENCE, has_ended, wait_until
 
 _ROOT = Path(__file__).parents[2]
 AWS, LOCAL = "cluster.yaml", "cluster-onprem.yaml"
@@ -267,7 +267,7 @@ def run_as_ray_does(command, home, **environment):
     environment = {"HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}"} | environment
     shell = f"source ~/.bashrc; export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore && ({command})"
     words = ["bash", "-c", shell]
-    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -335,13 +335,6 @@ def listens(port):
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(true, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def port():
     return free_port()
@@ -382,7 +375,7 @@ def test_the_tracker_outlives_what_starts_it_is_renewed_by_the_next_start_and_en
     assert alive(renewed)
 
     (home / "ray-runs").unlink()
-    wait_until(lambda: not alive(renewed))
+    wait_until(lambda: not alive(renewed), "the end of the tracker")
 
 
 def test_a_tracker_that_does_not_start_fails_the_start_of_the_cluster_and_says_why(tracker, home):
@@ -397,7 +390,7 @@ def test_a_tracker_that_does_not_start_fails_the_start_of_the_cluster_and_says_w
 def test_another_program_on_the_trackers_port_is_named_and_left_alone(tracker, home, port):
     other = subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"])
     try:
-        wait_until(lambda: listens(port))
+        wait_until(lambda: listens(port), "the other program", unless=has_ended(other))
         failed = run_as_ray_does(tracker, home)
         assert other.poll() is None
     finally:
@@ -434,7 +427,9 @@ def slurm(home):
     note = 'echo "$(basename "$0") $*" >> ~/calls\n'
     plan(home, "hostname", "#!/bin/sh\necho 192.0.2.1 192.0.2.2\n")
     plan(home, "srun", f'#!/bin/bash\n{note}while [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
-    plan(home, "ray", f"#!/bin/bash\n{note}[ $1 = status ] && exec test -e ~/head\ntouch ~/head ~/$$\nexec sleep 60\n")
+    plan(
+        home, "ray", f"#!/bin/bash\n{note}[ $1 = status ] && exec test -e ~/head\ntouch ~/head ~/$$\nexec sleep 3600\n"
+    )
     environment = {"SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "4", "SLURM_NNODES": "3", "SLURMD_NODENAME": "n1"}
     environment |= {"HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}", "USER": "me"}
     words = ["bash", "-c", script.replace("/scratch/$USER", str(home))]
@@ -445,16 +440,24 @@ def calls(home):
     return (home / "calls").read_text().splitlines()
 
 
+def hears(pid, number):
+    """Whether a process has a handler for a signal."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def rays(home):
     return [int(file.name) for file in home.iterdir() if file.name.isdigit()]
 
 
 def test_the_slurm_script_starts_ray_on_all_nodes_and_ends_it_with_the_search(slurm, home):
-    plan(home, "aerosweep", '#!/bin/sh\necho "aerosweep $*" >> ~/calls\nsleep 1\nexit 3\n')
+    # It ends when Ray runs on all nodes, which the script waits for on the head alone.
+    all_run = "until [ $(ls ~ | grep -c '^[0-9]*$') = 2 ]; do sleep 0.1; done"
+    plan(home, "aerosweep", f'#!/bin/sh\necho "aerosweep $*" >> ~/calls\n{all_run}\nexit 3\n')
     (home / "runs" / "people").mkdir(parents=True)
 
     job = slurm()
-    printed, _ = job.communicate(timeout=60)
+    printed, _ = job.communicate(timeout=PATIENCE)
 
     assert job.returncode == 3, printed
     starts = [call for call in calls(home) if call.startswith("ray start")]
@@ -464,20 +467,23 @@ def test_the_slurm_script_starts_ray_on_all_nodes_and_ends_it_with_the_search(sl
     [search] = [call for call in calls(home) if call.startswith("aerosweep")]
     assert search.endswith("--address 192.0.2.1:6379 --resume")
     assert len(rays(home)) == 2
-    wait_until(lambda: not any(map(alive, rays(home))))
+    wait_until(lambda: not any(map(alive, rays(home))), "the end of Ray on all nodes")
 
 
 def test_the_slurm_script_hands_the_end_of_its_time_to_the_search_and_waits_for_it(slurm, home):
     search = "import signal, sys, time, pathlib\n"
-    search += "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), pathlib.Path.home().joinpath('clean').touch(),"
-    search += " sys.exit(143)))\npathlib.Path.home().joinpath('runs').touch()\ntime.sleep(60)\n"
+    search += (
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), pathlib.Path.home().joinpath('clean').touch(),"
+    )
+    search += " sys.exit(143)))\npathlib.Path.home().joinpath('runs').touch()\ntime.sleep(3600)\n"
     plan(home, "aerosweep", f"#!{sys.executable}\n{search}")
 
     job = slurm()
-    wait_until((home / "runs").exists)
+    wait_until((home / "runs").exists, "the search", unless=has_ended(job))
+    wait_until(lambda: hears(job.pid, signal.SIGTERM), "the script's trap", unless=has_ended(job))
     job.terminate()
-    printed, _ = job.communicate(timeout=60)
+    printed, _ = job.communicate(timeout=PATIENCE)
 
     assert job.returncode == 143, printed
     assert (home / "clean").exists()
-    wait_until(lambda: not any(map(alive, rays(home))))
+    wait_until(lambda: not any(map(alive, rays(home))), "the end of Ray on all nodes")

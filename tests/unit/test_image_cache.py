@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import PATIENCE, has_ended, wait_until
 
 from trainable.data.components import find_objects
 from trainable.data.files.masks import decode_pair
@@ -136,16 +137,18 @@ PROGRAM = """if True:
     def progress(done, total):
         with (folder / "built").open("a") as file:
             file.write("x")
-        time.sleep(float(sys.argv[2]))
+        while len(list(folder.glob("ready*"))) < int(sys.argv[2]):
+            time.sleep(0.01)
     (folder / f"ready{os.getpid()}").touch()
     cache = open_cache(image_set, folder / "caches", progress)
     print(cache.fingerprint, int(cache.image(0).sum()))
 """
 
 
-def start(tmp_path, seconds_per_image):
+def start(tmp_path, processes):
+    """A process that opens the cache; while it builds it, it waits until so many are about to open it."""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), str(seconds_per_image)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, str(tmp_path), str(processes)], stdout=subprocess.PIPE, text=True
     )
 
 
@@ -156,20 +159,21 @@ def pickled(tmp_path, image_set):
 
 @pytest.mark.usefixtures("pickled")
 def test_two_processes_build_once(tmp_path, image_set):
-    processes = [start(tmp_path, 0.1) for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    processes = [start(tmp_path, 2) for _ in range(2)]
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert outputs[0] == outputs[1] != ""
     assert (tmp_path / "built").read_text() == "x" * len(image_set)
 
 
 @pytest.mark.usefixtures("pickled")
 def test_a_killed_build_leaves_no_cache_and_no_litter(tmp_path, image_set, cache_dir, pairs):
-    process = start(tmp_path, 30)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "built").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process = start(tmp_path, 2)  # the other never comes
+    try:
+        wait_until((tmp_path / "built").exists, "the first image", unless=has_ended(process))
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
     (left,) = folders(cache_dir)
     assert left.endswith(".building")
     cache = open_cache(image_set, cache_dir)

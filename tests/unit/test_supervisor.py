@@ -5,10 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import typer
+from waiting import PATIENCE, has_ended, wait_until
 
 from aerosweep.user_errors import without_traceback
 from search.jobs.supervisor import Patience, Supervisor
@@ -16,7 +16,7 @@ from search.record.lease import Lease, SearchTakenError
 from trainable.errors import SearchFaultError
 from trainable.record.storage import Storage
 
-QUICK = Patience(first_wait=0.01, longest_wait=0.04, stop=20, taken=60, taken_wait=0.01)
+QUICK = Patience(first_wait=0.01, longest_wait=0.04, stop=PATIENCE, taken=PATIENCE, taken_wait=0.01)
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 
 DRIVER = """
@@ -91,26 +91,18 @@ def start(tmp_path):
     yield start
     for process in processes:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
 
 
-def wait_for(path, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (path.exists() and path.read_text()):
-        assert time.monotonic() < deadline, f"{path} did not come"
-        time.sleep(0.05)
-    return path.read_text()
+def wait_for(path, process):
+    return wait_until(lambda: path.exists() and path.read_text(), f"{path}", unless=has_ended(process))
 
 
-def gone(pid, seconds=30):
-    """Whether a process ends within the time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
+def is_gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
     return False
 
 
@@ -178,43 +170,43 @@ def test_storage_that_is_out_of_reach_between_launches_is_a_failure_like_others(
 
 
 def test_the_time_budget_is_that_of_all_launches_together(tmp_path):
-    assert supervisor(tmp_path, f"meta(); time.sleep(1); {KILLED}", "sys.exit(0)", hours=1).run() == 0
+    assert supervisor(tmp_path, f"meta(); {KILLED}", "sys.exit(0)", hours=1).run() == 0
     first, second = launches(tmp_path)
     assert "hours" not in first
     left = float(re.search(r"--resume --set budget\.hours=(\S+)$", second)[1])
-    assert 0.5 < left < 1 - 1 / 3600
+    assert 0.5 < left < 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_the_driver_and_is_final(tmp_path, start, number):
     trap = (
         f"signal.signal({int(number)}, lambda *_: (print('whole', flush=True), sys.exit({128 + number})))\n"
-        "(HERE / 'ready').write_text('x')\ntime.sleep(60)"
+        "(HERE / 'ready').write_text('x')\ntime.sleep(3600)"
     )
     process = start(trap)
-    wait_for(tmp_path / "ready")
+    wait_for(tmp_path / "ready", process)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
     assert "whole" in said
     assert len(launches(tmp_path)) == 1
 
 
 def test_a_stopped_driver_that_dies_of_it_is_not_launched_again(tmp_path, start):
-    process = start("(HERE / 'ready').write_text('x'); time.sleep(60)")
-    wait_for(tmp_path / "ready")
+    process = start("(HERE / 'ready').write_text('x'); time.sleep(3600)")
+    wait_for(tmp_path / "ready", process)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert len(launches(tmp_path)) == 1
 
 
 def test_a_driver_that_does_not_stop_is_killed(tmp_path, start):
-    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (HERE / 'ready').write_text('x'); time.sleep(60)"
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (HERE / 'ready').write_text('x'); time.sleep(3600)"
     process = start(deaf, patience=Patience(stop=0.5))
-    wait_for(tmp_path / "ready")
+    wait_for(tmp_path / "ready", process)
     process.terminate()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGKILL
     assert "did not end within 0.5 s: killing it" in said
 
@@ -224,7 +216,7 @@ def test_a_stop_between_two_launches_is_the_end(start):
     assert process.stdout.readline() == "launched\n"
     assert "starting it again in 60 s" in process.stdout.readline()
     process.terminate()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert "launched" not in said
 
@@ -234,9 +226,11 @@ from search.run.stop_flag import StopFlag
 flag = StopFlag(None)
 with flag.caught_signals():
     (HERE / 'ready').write_text(str(os.getpid()))
-    while flag.reason() is None:
-        time.sleep(0.01)
-    time.sleep(1)
+    for told in ('once', 'twice'):
+        flag.signal = None
+        (HERE / told).write_text('x')
+        while flag.reason() is None:
+            time.sleep(0.01)
     (HERE / 'closed').write_text('whole')
 sys.exit(128 + flag.signal)
 """
@@ -245,28 +239,30 @@ sys.exit(128 + flag.signal)
 def test_a_stop_that_reaches_the_driver_twice_is_one(tmp_path, start):
     """As `ray job stop` does it: it signals the supervisor and the driver, and the supervisor passes it on."""
     process = start(STOPPING_DRIVER)
-    driver = int(wait_for(tmp_path / "ready"))
+    driver = int(wait_for(tmp_path / "ready", process))
+    wait_for(tmp_path / "once", process)
     os.kill(driver, signal.SIGTERM)
+    wait_for(tmp_path / "twice", process)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert (tmp_path / "closed").exists()
 
 
 def test_a_driver_ends_with_its_supervisor(tmp_path, start):
     orphan = "from search.jobs.supervisor import end_with_supervisor; end_with_supervisor()\n"
-    orphan += "(HERE / 'ready').write_text(str(os.getpid())); time.sleep(60)"
+    orphan += "(HERE / 'ready').write_text(str(os.getpid())); time.sleep(3600)"
     process = start(orphan)
-    driver = int(wait_for(tmp_path / "ready"))
+    driver = int(wait_for(tmp_path / "ready", process))
     process.kill()
-    process.communicate(timeout=30)
-    assert gone(driver)
+    process.communicate(timeout=PATIENCE)
+    wait_until(lambda: is_gone(driver), "the end of the driver")
 
 
 def test_the_lease_of_a_driver_lost_with_its_machine_is_waited_for(tmp_path, capsys):
     assert supervisor(tmp_path, "sys.exit(75)", "sys.exit(75)", "sys.exit(0)", resume=True).run() == 0
     assert len(launches(tmp_path)) == 3
-    assert capsys.readouterr().out.count("waiting for the other driver to end, 60 s at the most") == 1
+    assert capsys.readouterr().out.count(f"waiting for the other driver to end, {PATIENCE:g} s at the most") == 1
 
 
 def test_a_relaunch_waits_for_a_lease_too(tmp_path):
