@@ -28,6 +28,17 @@ RANGE = {"low": 0.1, "high": 1.0}
         ({"model": {"architecture": ["unet", "fpn", "deeplabv3"], "output_stride": [8, 16]}}, 4),
         ({"model": {"output_stride": [8, 16]}}, 2),
         ({"model": {"architecture": "unet", "output_stride": [8, 16]}}, 1),
+        (
+            {
+                "model": {
+                    "architecture": ["unet", "deeplabv3"],
+                    "encoder": ["resnet18", "resnet34"],
+                    "output_stride": [8, 16],
+                    "exclude": [{"architecture": "deeplabv3", "output_stride": 8}, {"encoder": "resnet18"}],
+                }
+            },
+            2,
+        ),
         ({"data": {"batch_size": {"low": 2, "high": 8}, "horizontal_flip": [True, False]}}, 14),
         ({"data": {"batch_size": {"low": 2, "high": 8, "log": True}}}, 7),
         ({"data": {"batch_size": {"low": 1, "high": 10**30}}}, 10**30),
