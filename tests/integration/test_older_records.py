@@ -116,7 +116,7 @@ def test_from_here_on_an_older_version_would_be_told(continued):
 NEWER = {
     "search": ("search.json", ["search", "search.yaml", "--output", "runs", "--resume"]),
     "confirm": ("search.json", ["confirm", "runs/recorded"]),
-    "sync": ("search.json", ["sync", "runs/recorded"]),
+    "sync": ("search.json", ["sync", "search.yaml", "--output", "runs"]),
     "leaderboard": ("trials/t0003/end.json", ["leaderboard", "runs/recorded"]),
 }
 
