@@ -12,6 +12,8 @@ from trainable.config.loss_registry import COMPOUND, LOSS_DEFAULTS, LOSSES
 from trainable.config.user_class import is_reference
 from trainable.record.trial_words import loss_name
 
+_ARCHITECTURE: Final = "model.architecture"
+
 _NOT_OF_THE_CONFIGURATION: Final = ("dataset", "runtime", "evaluation", "loss", "max_epochs", "seed", "objective")
 """Parts of a config that are the loss itself, or the same for all trials of a search and for no other reason."""
 
@@ -78,6 +80,8 @@ def configuration_words(config: Mapping[str, Any]) -> str:
 def other_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The settings beside the loss in which two trials' configs differ, by dotted key, sorted.
 
+    A setting that only one of two architectures has goes without saying: the architecture is named.
+
     Args:
         one: A resolved config.
         other: Another.
@@ -85,7 +89,12 @@ def other_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[
     flat_one, flat_other = _flat(one), _flat(other)
     keys = sorted(flat_one.keys() | flat_other.keys())
     kept = [key for key in keys if key.partition(".")[0] not in _NOT_OF_THE_CONFIGURATION]
-    return [key for key in kept if flat_one.get(key) != flat_other.get(key)]
+    differing = [key for key in kept if flat_one.get(key) != flat_other.get(key)]
+    if _ARCHITECTURE not in differing:
+        return differing
+    return [
+        key for key in differing if not key.startswith("model.") or None not in (flat_one.get(key), flat_other.get(key))
+    ]
 
 
 def _parameters(name: str, loss: Mapping[str, Any]) -> list[str]:

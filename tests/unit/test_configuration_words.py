@@ -163,3 +163,11 @@ def test_lists_and_plurals():
         "baby objects",
     ]
     assert [sentence("a b"), sentence("A b.")] == ["A b.", "A b."]
+
+
+def test_what_only_one_of_two_architectures_has_is_not_named_beside_them():
+    one = {"model": {"architecture": "unet", "output_stride": None, "encoder": "resnet18"}}
+    other = {"model": {"architecture": "deeplabv3plus", "output_stride": 16, "encoder": "resnet34"}}
+    assert other_differences(one, other) == ["model.architecture", "model.encoder"]
+    same = {"model": other["model"] | {"output_stride": 8}}
+    assert other_differences(same, other) == ["model.output_stride"]

@@ -96,9 +96,13 @@ def test_a_trial_interrupted_and_continued_gives_what_one_that_never_was_gives(
     trial = start(parts, Training(config, synthetic_data, compute), config)
     given += [numbers(trial.step().metrics) for _ in range(2)]
     assert given == expected
-    for name in whole.names("trials/t0000/checkpoints"):
-        one, other = (from_bytes(folder.read(f"trials/t0000/checkpoints/{name}")) for folder in (whole, parts))
-        assert_equal(one, other)
+    saved = [sorted(folder.names("trials/t0000/checkpoints")) for folder in (whole, parts)]
+    assert [[name[:4] for name in names] for names in saved] == [["0001", "0002"]] * 2  # then the number of the start
+    for pair in zip(*saved, strict=True):
+        files = [
+            folder.read(f"trials/t0000/checkpoints/{name}") for folder, name in zip((whole, parts), pair, strict=True)
+        ]
+        assert_equal(*map(from_bytes, files))
 
 
 def assert_equal(one, other):
