@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: smoke test test-faults test-cluster lint format bench bench-scale soak calibrate clean
+.PHONY: smoke test test-faults test-cluster test-gpu lint format bench bench-scale soak calibrate clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aerosweep needs Python 3.11 or newer; got " + sys.version.split()[0] + ". Run make PYTHON=python3.11")'
@@ -33,6 +33,10 @@ test-faults: $(INSTALLED)
 # openssh-server, rsync, iproute2 and postgresql of Debian, and is skipped with the reason where there can be no hosts.
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pytest -m cluster tests/cluster
+
+# On a machine with a GPU that torch can use: losses, trials, memory, a search whose trials share it. Nothing is skipped.
+test-gpu: $(INSTALLED)
+	AEROSWEEP_REQUIRE_GPU=1 $(BIN)/python -m pytest -m gpu tests/gpu
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -36,12 +36,15 @@ CONFIG = TrialConfig(
 )
 
 
-def golden_curve(data: TrialData) -> list[dict[str, float]]:
+CPU = Compute(torch.device("cpu"), torch.float32)
+
+
+def golden_curve(data: TrialData, compute: Compute = CPU) -> list[dict[str, float]]:
     """Train, and give each epoch's recorded metrics."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        training = Training(CONFIG, data, Compute(torch.device("cpu"), torch.float32))
+        training = Training(CONFIG, data, compute)
         epochs = range(1, CONFIG.max_epochs + 1)
         outcomes = [training.run_epoch(epoch, lambda: False) for epoch in epochs]
     finally:
