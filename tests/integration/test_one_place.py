@@ -15,6 +15,7 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+from waiting import PATIENCE
 
 from trainable.data.synthetic.synthesize import synthesize
 from trainable.record.storage import Storage
@@ -210,7 +211,9 @@ def searched(copy):
     (copy / "search.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, "-m", "aerosweep", "search", "search.yaml"]
     environment = os.environ | {"PYTHONPATH": str(copy)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=copy, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, cwd=copy, env=environment
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return copy / "runs", done.stdout
 
