@@ -158,6 +158,9 @@ ENTRIES = {
 }
 """By file: the line before which an entry stands, and the entry."""
 
+LEFT_OUT = {"analysis/report/figures.py": ("    name = trial.trial_id", "    return [\n        (DISTRIBUTION")}
+"""By file: where functions return nothing in the copy, whose figures take long to draw and know of no addition."""
+
 SEARCH = {
     "name": "added",
     "storage": "runs",
@@ -196,6 +199,12 @@ def copy(tmp_path_factory):
         for before, entry in entries.items():
             assert text.count(before) == 1, name
             text = text.replace(before, entry + before)
+        (folder / name).write_text(text)
+    for name, places in LEFT_OUT.items():
+        text = (folder / name).read_text()
+        for place in places:
+            assert text.count(place) == 1, name
+            text = text.replace(place, f"    return []\n{place}")
         (folder / name).write_text(text)
     return folder
 
