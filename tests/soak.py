@@ -2,14 +2,15 @@
 
     python tests/soak.py --trials 300
 
-A real MLflow server, a real driver with a Ray of its own, and SIGKILL: to a random trial's process every few seconds,
-to the driver and to the server at random moments. A killed driver is resumed and a killed server started again at once.
-`soak_audit` then compares what was trained with the record, and the record with MLflow and Optuna. Linux only: it finds
-processes in /proc.
+A real MLflow server, a real driver with a Ray of its own, and SIGKILL: to a random trial's process every few seconds
+(or so many times), to the driver and to the server at random moments. A killed driver is resumed and a killed server
+started again at once. `soak_audit` then compares what was trained with the record, and the record with MLflow and
+Optuna. Linux only: it finds processes in /proc.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ import soak_audit
 import yaml
 from ports import free_port
 from rich.console import Console
+from waiting import has_ended, wait_until
 
 from aerosweep.terminal.progress import PlainView
 from search.config.search_config import SearchConfig
@@ -40,10 +42,10 @@ from trainable.record.trial_record import TrialRecord
 from trainable.training import EpochOutcome
 
 SLOTS = 3
+DUE = "due"
+"""The file that says how many trials have ended when the next fault is due."""
 TRIAL_PROCESS = "Trainable"
 """In the title that Ray gives a process: `ray::ResourceTrainable.train`, `ray::SoakTrainable`."""
-SECONDS_FOR_RAY_TO_END = 120.0
-"""The agents of a Ray whose driver was killed look for its store for 60 s before they end themselves."""
 
 
 class SoakTrainer:
@@ -57,6 +59,7 @@ class SoakTrainer:
         self._value = self._number
 
     def run_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> EpochOutcome:
+        wait_for_faults(self._log.parent)
         if self._number == soak_audit.ALWAYS_FAILS and epoch == 2:
             raise RuntimeError(soak_audit.FAILURE)
         self._write("begin", epoch)
@@ -89,6 +92,17 @@ class SoakTrainer:
 
     def weights(self) -> dict[str, Any]:
         return {}
+
+
+def ended_trials(folder: Path) -> int:
+    """How many trials of the soak in a folder have ended."""
+    return sum(1 for _ in (folder / soak_audit.SEARCH).glob("trials/*/end.json"))
+
+
+def wait_for_faults(folder: Path) -> None:
+    """No trial goes on while a fault is due: with a fast search, or a slow look at it, it would come too late."""
+    while ended_trials(folder) >= int((folder / DUE).read_text()):
+        time.sleep(0.05)
 
 
 class SoakTrainable(SegmentationTrainable):
@@ -192,14 +206,13 @@ class MlflowServer:
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         self._process = spawn(command, self._folder / "server.log", environment)
 
-    def wait_until_healthy(self, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=10) as answer:
-                if answer.read() == b"OK":
-                    return
-            time.sleep(0.2)
-        raise TimeoutError(f"no MLflow server at {self.uri} within {seconds:g} s: see {self._folder}/server.log")
+    def wait_until_healthy(self) -> None:
+        wait_until(self._is_healthy, f"an MLflow server at {self.uri}", unless=has_ended(self._process))
+
+    def _is_healthy(self) -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=10) as answer:
+            return bool(answer.read() == b"OK")
+        return False
 
     def kill(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -235,9 +248,12 @@ class Soak:
 
     def run(self) -> int:
         """Run the search to its end, with faults; the last driver's exit code."""
+        self._plan = self._make_plan()
+        self._write_due()
         self._server.start()
         self._start_driver()
         self._inject()
+        assert not self._plan, f"the search has ended, and faults are still to come: {self._plan}"
         if self._driver.returncode:
             print(f"the driver ended with {self._driver.returncode}: {self._driver_log.read_text()[-2000:]}")
         return self._driver.returncode
@@ -253,35 +269,52 @@ class Soak:
         if self._driver is not None:
             self._driver.kill()
             self._driver.wait()
-        deadline = time.monotonic() + SECONDS_FOR_RAY_TO_END
-        while (left := self._alive()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        titles = [process.title for process in left]
-        for process in left:
+        with suppress(AssertionError):
+            wait_until(lambda: not self._left_over(), "the end of all processes")
+        titles = [process.title for process in self._left_over()]
+        for process in self._alive():
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
         return titles
 
+    def _left_over(self) -> list[Process]:
+        """All but the agents of a Ray whose driver was killed: they look for its store for a minute and then end."""
+        return [process for process in self._alive() if not process.title.endswith("Agent")]
+
     def _inject(self) -> None:
-        plan = self._moments(self._kill_driver, self._options.driver_kills)
-        plan = sorted(plan + self._moments(self._restart_server, self._options.server_restarts), key=lambda due: due[0])
         kill_at = self._next_kill()
         while self._driver.poll() is None:
             time.sleep(0.2)
             self._seen |= {process.identity for process in descendants(self._driver.pid)}
-            if plan and self._ended() >= plan[0][0]:
-                plan.pop(0)[1]()
+            if self._plan and ended_trials(self._folder) >= self._plan[0][0] and self._plan[0][1]():
+                self._plan.pop(0)
+                self._write_due()
             if time.monotonic() >= kill_at:
                 self._kill_trial_process()
                 kill_at = self._next_kill()
 
-    def _moments(self, fault: Callable[[], None], count: int) -> list[tuple[int, Callable[[], None]]]:
-        """Random numbers of ended trials at which a fault is due, one in each of `count` equal parts of the search."""
-        part = 0.8 * self._options.trials / max(1, count)
+    def _make_plan(self) -> list[tuple[int, Callable[[], bool]]]:
+        options = self._options
+        plan = self._moments(self._kill_driver, options.driver_kills)
+        plan += self._moments(self._restart_server, options.server_restarts)
+        plan += self._moments(self._kill_trial_process, options.trial_kills or 0)
+        return sorted(plan, key=lambda due: due[0])
+
+    def _moments(self, fault: Callable[[], bool], count: int) -> list[tuple[int, Callable[[], bool]]]:
+        """Random numbers of ended trials at which a fault is due, one in each of `count` equal parts of the search.
+
+        More trials are left then than are at their last epoch: those that are not wait for it.
+        """
+        trials = self._options.trials
+        part = min(0.8 * trials, trials - SLOTS - 2) / max(1, count)
         return [(round(1 + part * (place + self._random.random())), fault) for place in range(count)]
 
-    def _ended(self) -> int:
-        return sum(1 for _ in (self._folder / soak_audit.SEARCH).glob("trials/*/end.json"))
+    def _write_due(self) -> None:
+        """Say when the next fault is due."""
+        due = self._plan[0][0] if self._plan else 10**9
+        written = self._folder / f".{DUE}"
+        written.write_text(str(due))
+        written.rename(self._folder / DUE)
 
     def _alive(self) -> list[Process]:
         return [each for each in processes().values() if each.identity in self._seen and not each.zombie]
@@ -291,28 +324,39 @@ class Soak:
         command = [sys.executable, __file__, "drive", str(self._config), *options]
         self._driver = spawn(command, self._driver_log, environment)
 
-    def _kill_driver(self) -> None:
+    def _kill_driver(self) -> bool:
         """The driver alone: its Ray has to notice by itself, and the next driver is there at once."""
         self._driver.kill()
         self._driver.wait()
+        assert self._driver.returncode == -signal.SIGKILL, "it ended by itself"
         self.faults["drivers killed"] += 1
         self._start_driver("--resume")
+        return True
 
-    def _restart_server(self) -> None:
+    def _restart_server(self) -> bool:
         self._server.kill()
         self.faults["servers killed"] += 1
         time.sleep(self._random.uniform(0, 3))
         self._server.start()
+        return True
 
     def _next_kill(self) -> float:
+        """When a trial's process is to be killed; never, where the plan says how often."""
+        if self._options.trial_kills is not None:
+            return math.inf
         return time.monotonic() + self._options.kill_every * self._random.uniform(0.5, 1.5)
 
-    def _kill_trial_process(self) -> None:
+    def _kill_trial_process(self) -> bool:
+        """False where there is none at present."""
         running = [process for process in descendants(self._driver.pid) if TRIAL_PROCESS in process.title]
-        if running and self.faults["trial processes killed"] < self._options.trial_kills:
-            with suppress(ProcessLookupError):
-                os.kill(self._random.choice(running).pid, signal.SIGKILL)
-                self.faults["trial processes killed"] += 1
+        if not running:
+            return False
+        try:
+            os.kill(self._random.choice(running).pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        self.faults["trial processes killed"] += 1
+        return True
 
 
 def publish(soak: Soak, found: soak_audit.Audit, left_over: list[str], synced: str, seconds: float) -> None:
@@ -337,7 +381,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--kill-every", type=float, default=5.0, metavar="SECONDS", help="a trial's process, on average"
     )
-    parser.add_argument("--trial-kills", type=int, default=10**6, help="of trials' processes, at most")
+    parser.add_argument("--trial-kills", type=int, metavar="COUNT", help="so many, at random moments, in place of that")
     parser.add_argument("--max-attempts", type=int, default=20, help="starts of a trial: more than chance will kill it")
     parser.add_argument("--seed", type=int, default=0, help="of the faults' moments and victims")
     parser.add_argument("--folder", type=Path, help="a new one, kept; else a temporary one, kept if something is found")

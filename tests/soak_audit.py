@@ -115,7 +115,9 @@ def _audit_record(trial: TrialSnapshot, search: Storage, found: Audit) -> None:
     found.states[trial.state] += 1
     found.epochs += len(epochs)
     found.starts += trial.attempts
-    found.lost_unless(_ends_well(trial), f"{trial_id} ended as {trial.state} after {len(epochs)} epochs: {trial.end}")
+    found.lost_unless(
+        _ends_well(trial, search), f"{trial_id} ended as {trial.state} after {len(epochs)} epochs: {trial.end}"
+    )
     numbers = [epoch.epoch for epoch in epochs]
     found.lost_unless(numbers == list(range(1, len(epochs) + 1)), f"{trial_id} has epochs {numbers}")
     durable = TrialRecord(search, trial_id).epochs()
@@ -127,10 +129,12 @@ def _audit_record(trial: TrialSnapshot, search: Storage, found: Audit) -> None:
     _audit_values(trial, found)
 
 
-def _ends_well(trial: TrialSnapshot) -> bool:
+def _ends_well(trial: TrialSnapshot, search: Storage) -> bool:
     number, epochs = trial.spec.number, len(trial.epochs)
     if number == ALWAYS_FAILS:
-        return trial.state == "failed" and trial.end is not None and FAILURE in trial.end.detail and epochs == 1
+        # Not at its last start for certain: that one may have been killed.
+        failures = TrialRecord(search, trial.spec.trial_id).failures()
+        return trial.state == "failed" and epochs == 1 and any(FAILURE in failure.reason for failure in failures)
     if diverges(number):
         return trial.state == "diverged" and epochs == 2
     return (trial.state == "completed" and epochs == MAX_EPOCHS) or (trial.state == "pruned" and epochs in RUNGS)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from playwright.sync_api import sync_playwright
+from waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def browser():
         pytest.skip(reason)
     with sync_playwright() as playwright:
         # A container's root user has no sandbox to use; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=1000 * PATIENCE)
         yield browser
         browser.close()
 
@@ -33,6 +34,7 @@ class Visit:
 
     def __init__(self, browser, **options):
         self._context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        self._context.set_default_timeout(1000 * PATIENCE)
         self.complaints = []
         self._context.route("**/*", self._local_only)
         self.page = self._context.new_page()

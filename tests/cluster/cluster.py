@@ -4,12 +4,12 @@ import json
 import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from hosts import DATABASE_USER, REPOSITORY, Host, Lan, address
+from waiting import PATIENCE, wait_until
 
 SHIPPED = REPOSITORY / "cluster-onprem.yaml"
 PASSWORD = "quite-secret-7f3a"
@@ -18,15 +18,6 @@ _INSTALLS = re.compile(r"astral\.sh/uv|uv venv|uv pip|/nfs/")
 _KEPT_MOUNTS = ("~/.ray/auth_token",)
 _SMALL = "--num-cpus=1 --object-store-memory=150000000"
 TOKEN = {"RAY_AUTH_MODE": "token"}
-
-
-def wait_until(holds: Callable[[], object], seconds: float, what: str):
-    """Waits for a true value and returns it."""
-    deadline = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(1)
-    return value
 
 
 def filled_in(shipped: dict, head: str, workers: list[str], environment: Mapping[str, str]) -> dict:
@@ -119,9 +110,7 @@ class Cluster:
 
     def _wait_for_port(self, host: Host, port: int) -> None:
         probe = f": < /dev/tcp/127.0.0.1/{port}"
-        wait_until(
-            lambda: host.run("bash", "-c", probe, check=False).returncode == 0, 60, f"port {port} of {host.name}"
-        )
+        wait_until(lambda: host.run("bash", "-c", probe, check=False).returncode == 0, f"port {port} of {host.name}")
 
     def up(self) -> str:
         """`ray up`, and what it printed."""
@@ -134,7 +123,7 @@ class Cluster:
         (self.laptop.home / "cluster.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
         self.laptop.run("ray", "get-auth-token", "--generate")
         self.token = (self.laptop.home / ".ray" / "auth_token").read_text().strip()
-        return self.laptop.run("ray", "up", "--yes", "cluster.yaml", timeout=240, **TOKEN).stdout
+        return self.laptop.run("ray", "up", "--yes", "cluster.yaml", timeout=2 * PATIENCE, **TOKEN).stdout
 
     def join(self) -> Host:
         """Switches on the host that the YAML lists and that was off until now."""
@@ -155,7 +144,7 @@ class Cluster:
 
     def down(self) -> str:
         """`ray down`, and what it printed."""
-        return self.laptop.run("ray", "down", "--yes", "cluster.yaml", timeout=120, **TOKEN).stdout
+        return self.laptop.run("ray", "down", "--yes", "cluster.yaml", timeout=PATIENCE, **TOKEN).stdout
 
     def account(self) -> str:
         """Where the logs are, and the end of the job's."""

@@ -9,9 +9,10 @@ import pytest
 # Their modules import each other, as those of a package do; tests have none.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cluster import TOKEN, Cluster, postgresql_programs, wait_until
+from cluster import TOKEN, Cluster, postgresql_programs
 from hosts import why_impossible
 from scenario import Bucket, Record, play
+from waiting import wait_until
 
 _CLUSTER = pytest.StashKey[Cluster]()
 
@@ -37,7 +38,7 @@ def cluster(request, tmp_path_factory):
         cluster.bucket.create()
         cluster.start_database()
         cluster.up()
-        wait_until(lambda: len(cluster.nodes()) == 3, 120, "three nodes")
+        wait_until(lambda: len(cluster.nodes()) == 3, "three nodes", every=1)
         yield cluster
     finally:
         cluster.close()

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from waiting import PATIENCE
+
 HOME = "/home/pilot"
 DATABASE_USER = "54321"
 _CLONE_NEWNET = 0x40000000
@@ -93,7 +95,9 @@ class Host:
             inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
         return [*_UNTIL_I_END, *inside, *words]
 
-    def run(self, *words: str, timeout: float = 120, check: bool = True, user: str | None = None, **environment: str):
+    def run(
+        self, *words: str, timeout: float = PATIENCE, check: bool = True, user: str | None = None, **environment: str
+    ):
         """Runs a command to its end; `stdout` of what is returned has both streams."""
         done = subprocess.run(
             self.command(*words, user=user, **environment),

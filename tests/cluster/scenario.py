@@ -9,7 +9,8 @@ from pathlib import Path
 
 import boto3
 import yaml
-from cluster import TOKEN, Cluster, wait_until
+from cluster import TOKEN, Cluster
+from waiting import PATIENCE, has_ended, wait_until
 
 BUCKET = "searches"
 NAME = "plugged"
@@ -167,31 +168,26 @@ def play(cluster: Cluster, bucket: Bucket) -> Scenario:
         seen.seconds[what] = round(time.monotonic() - begin, 1)
         print(f"{seen.seconds[what]:6.1f} s  {what}", flush=True)
 
-    def until(holds, seconds: float, what: str):
-        def holds_still():
-            value = holds()
-            assert value or submit.poll() is None, f"{what}: the job has ended before; see {log}"
-            return value
-
-        value = wait_until(holds_still, seconds, what)
+    def until(holds, what: str):
+        value = wait_until(holds, what, unless=has_ended(submit, lambda: f"see {log}"), every=1)
         note(what)
         return value
 
     victim = cluster.workers[1]
-    until(lambda: len(record.starts_by_node()) == 3, 150, "trials at three hosts")
-    middle = range(2, EPOCHS // 2)
-    until(lambda: any(epochs in middle for epochs in record.at(victim.name).values()), 120, "a trial in its middle")
+    until(lambda: len(record.starts_by_node()) == 3, "trials at three hosts")
     seen.joined = cluster.join().name
     note("a fourth host is switched on")
+    middle = range(2, EPOCHS // 2)
+    until(lambda: any(epochs in middle for epochs in record.at(victim.name).values()), "a trial in its middle")
     cluster.lan.unplug(victim.name)
     seen.unplugged, seen.lost, seen.checkpoints = victim.name, record.at(victim.name), record.keys("checkpoints")
     note("a host unplugged")
-    until(lambda: not record.at(victim.name), 180, "the lost trials go on elsewhere")
-    seen.drivers += until(lambda: drivers(cluster), 5, "the driver is there")
+    until(lambda: not record.at(victim.name), "the lost trials go on elsewhere")
+    seen.drivers += until(lambda: drivers(cluster), "the driver is there")
     cluster.head.run("kill", f"-{signal.SIGKILL.name[3:]}", str(seen.drivers[0]))
-    seen.drivers += until(lambda: set(drivers(cluster)) - set(seen.drivers), 60, "another driver")
-    until(lambda: record.starts_by_node()[seen.joined], 120, "trials at the joined host")
-    wait_until(lambda: submit.poll() is not None, 240, "the search is over")
+    seen.drivers += until(lambda: set(drivers(cluster)) - set(seen.drivers), "another driver")
+    until(lambda: record.starts_by_node()[seen.joined], "trials at the joined host")
+    wait_until(lambda: submit.poll() is not None, "the search is over", seconds=2 * PATIENCE, every=1)
     note("the search is over")
     seen.exit_code, seen.printed = submit.returncode, log.read_text(errors="replace")
     return seen

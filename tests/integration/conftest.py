@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from sessions import programs_of
-from waiting import has_ended, wait_until
+from waiting import PATIENCE, has_ended, wait_until
 
 
 def wait_for_port(port, process):
@@ -67,6 +67,18 @@ def no_tokens():
     a token, would then refuse what a cluster without any asks of it, and none of its trials would ever start.
     """
     os.environ["RAY_AUTH_MODE"] = "disabled"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience_of_others():
+    """What a busy machine is no reason for, to Ray and MLflow: by themselves they give up after a minute or less."""
+    os.environ |= {
+        "RAY_memory_monitor_refresh_ms": "0",  # no process is killed for the memory that its neighbours take
+        "RAY_worker_register_timeout_seconds": "600",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+        "RAY_health_check_failure_threshold": "100",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{PATIENCE:.0f}",
+    }
 
 
 @pytest.fixture(scope="session")

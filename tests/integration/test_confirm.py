@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import mlflow
 import pytest
 import yaml
+from sessions import wait_for_the_end_of
+from waiting import PATIENCE, has_ended, wait_until
 
 from search.config.search_config import SearchConfig
 from search.decide.confirm_plan import FOLDER
@@ -28,7 +29,13 @@ CONFIRM = {"top": 1, "seeds": 2, "best_of_each_loss": True}
 def aerosweep(*arguments, cwd, **environment):
     command = [sys.executable, "-m", "aerosweep", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=400, check=False, cwd=cwd, env=os.environ | environment
+        command,
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE,
+        check=False,
+        cwd=cwd,
+        env=os.environ | environment,
     )
 
 
@@ -185,19 +192,18 @@ def test_a_killed_confirmation_measures_nothing_twice_and_loses_nothing(search):
     command = [sys.executable, "-m", "aerosweep", "confirm", str(search)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=search.parent,
                               start_new_session=True)  # fmt: skip
-    deadline = time.monotonic() + 200
-    while not measured(search):
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    time.sleep(2)  # Ray's own processes notice and end
+    try:
+        wait_until(lambda: measured(search), "the first measurement", unless=has_ended(driver))
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL, "it has ended by itself"
+    wait_for_the_end_of(driver.pid)
     before, durable = measured(search), {name: run.epochs for name, run in runs_of(search).items()}
     resumed = aerosweep("confirm", search, cwd=search.parent)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     runs = require_whole(search)
     after = measured(search)
+    assert len(before) < len(after), "something was left to do"
     assert {name: after[name] for name in before} == before
     assert all(runs[name].epochs[: len(epochs)] == epochs for name, epochs in durable.items())
 

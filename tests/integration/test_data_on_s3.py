@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import boto3
 import pytest
@@ -17,6 +16,7 @@ import yaml
 from ports import free_port
 from rich.console import Console
 from typer.testing import CliRunner
+from waiting import PATIENCE, has_ended, wait_until
 
 from aerosweep.cli import app
 from aerosweep.terminal.progress import PlainView
@@ -87,11 +87,7 @@ def own_server(tmp_path):
     with log.open("wb") as opened:
         server = subprocess.Popen(command, stdout=opened, stderr=opened)
     try:
-        deadline = time.monotonic() + 90
-        while not listens(port):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: listens(port), "an S3 server", unless=has_ended(server, log.read_text))
         client = boto3.client(
             "s3", endpoint_url=environment["AWS_ENDPOINT_URL"], region_name="us-east-1",
             aws_access_key_id="testing", aws_secret_access_key="testing",
@@ -99,8 +95,8 @@ def own_server(tmp_path):
         client.create_bucket(Bucket="searches")
         yield environment, client, lambda: re.findall(r'"GET /searches/(\S+) HTTP[^"]*" 20', log.read_text())
     finally:
-        server.terminate()
-        server.wait(timeout=20)
+        server.kill()  # it keeps nothing
+        server.wait()
 
 
 def identity(data):
@@ -150,7 +146,7 @@ def test_eight_processes_that_start_at_once_make_one_copy_and_one_cache(own_serv
         for process in processes:
             process.stdin.write("\n")
             process.stdin.flush()
-        found = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+        found = [json.loads(process.communicate(timeout=PATIENCE)[0]) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -164,11 +160,22 @@ def test_eight_processes_that_start_at_once_make_one_copy_and_one_cache(own_serv
 
 
 COPY = """
-import sys
+import os, signal, sys
 from pathlib import Path
+from s3fs import S3FileSystem
 from trainable.data.layouts.aeroscapes import AEROSCAPES_FILES
 from trainable.data.files.remote_folder import local_folder
 
+get_file, files_to_go = S3FileSystem._get_file, int(sys.argv[2])
+
+async def get_file_and_die_of_the_last(*args, **kwargs):
+    global files_to_go
+    await get_file(*args, **kwargs)
+    files_to_go -= 1
+    if files_to_go == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+S3FileSystem._get_file = get_file_and_die_of_the_last
 print(local_folder("s3://searches/large", AEROSCAPES_FILES, Path(sys.argv[1])))
 """
 
@@ -179,15 +186,15 @@ def test_a_copy_that_was_killed_is_no_copy_and_the_next_is_whole(own_server, tmp
     for name in names:
         client.put_object(Bucket="searches", Key=f"large/{name}", Body=name.encode() * 10_000)
     command = [sys.executable, "-c", COPY, str(tmp_path / "cache")]
-    process = subprocess.Popen(command, env=environment)
-    while len(list(tmp_path.glob("cache/copy-*.building/large/JPEGImages/*.jpg"))) < 70:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run([*command, "70"], env=environment, check=False, timeout=PATIENCE)
+    assert killed.returncode == -signal.SIGKILL
+    copied = len(list(tmp_path.glob("cache/copy-*.building/large/JPEGImages/*.jpg")))
+    assert 0 < copied < len(names), "in the middle"
     assert len(list(tmp_path.glob("cache/copy-*/"))) == 1
     assert not list(tmp_path.glob("cache/copy-*-*"))
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [*command, "-1"], env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
     (copy,) = tmp_path.glob("cache/copy-*/large")
     assert done.stdout == f"{copy}\n"
     assert {path.relative_to(copy).as_posix(): path.stat().st_size for path in copy.rglob("*.jpg")} == {

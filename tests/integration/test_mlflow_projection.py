@@ -18,9 +18,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from ports import free_port
+from waiting import PATIENCE, has_ended, wait_until
 
 from search.config.search_config import TrackingConfig
-from search.project import mlflow_projection, mlflow_tracker
+from search.project import background_projection, mlflow_projection, mlflow_tracker
 from search.project.background_projection import BackgroundProjection, TrackerUnreachableError
 from search.project.mlflow_projection import MlflowProjection, SearchIdentity, flat
 from search.project.sync import SyncReport, sync
@@ -31,6 +32,8 @@ from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 
 BEGAN_MS = 1_700_000_000_000
+WITH_RETRIES = 120
+"""Seconds that are far more than one attempt takes, and far less than MLflow's seven with the waits between them."""
 SEARCH = SearchIdentity("0123abcd", "aeroscapes", {"budget": {"trials": 60}, "seed": 0}, "f1a9", "c0ffee", "miou")
 CONFIG = {"loss": {"name": "tversky", "alpha": 0.7, "focal_gamma": None}, "data": {"horizontal_flip": True}, "seed": 3}
 METRICS = {"miou": 0.25, "iou/person": 0.125, "learning_rate": 0.001}
@@ -606,7 +609,7 @@ def test_a_sync_with_nobody_there_raises_at_once(place):
     began = time.monotonic()
     with pytest.raises(TrackerUnreachableError, match="refused"):
         sync(place.folder, place.projection(), set(), live=False)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < WITH_RETRIES
 
 
 PROJECT_IN_A_NEW_PROCESS = """
@@ -641,7 +644,7 @@ def test_a_new_database_is_made_in_silence_and_without_a_folder_in_the_cwd(place
         env=os.environ | {"PYTHONPATH": str(Path(mlflow_projection.__file__).parents[1])},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     assert list(cwd.iterdir()) == []
@@ -668,7 +671,8 @@ def mlflow_ui(uri, port, cwd):
     with (cwd / "server.log").open("ab") as log:
         server = subprocess.Popen(command, cwd=cwd, env=quiet, stdout=log, stderr=log, start_new_session=True)
     try:
-        until(lambda: fetch(f"http://127.0.0.1:{port}/health") == b"OK", 90)
+        answer = f"http://127.0.0.1:{port}/health"
+        wait_until(lambda: fetch(answer) == b"OK", "an answer of the server", unless=has_ended(server))
         yield
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -677,20 +681,18 @@ def mlflow_ui(uri, port, cwd):
 
 def fetch(url):
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.read()
     except OSError:
         return None
 
 
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
+def until(condition):
+    wait_until(condition, "it")
 
 
-def test_a_server_that_is_down_stalls_nothing_and_gets_what_it_missed(place, tmp_path):
+def test_a_server_that_is_down_stalls_nothing_and_gets_what_it_missed(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(background_projection, "_LAST_RETRY_SECONDS", 1.0)
     port = free_port()
     server_uri = f"http://127.0.0.1:{port}"
     said = []
@@ -715,8 +717,8 @@ def test_a_server_that_is_down_stalls_nothing_and_gets_what_it_missed(place, tmp
     background.offer(trial(1, epochs=3))
     until(lambda: len(said) == 3)
     began = time.monotonic()
-    assert background.close(20) == 1
-    assert time.monotonic() - began < 10, "a dead server holds up the end of a search"
+    assert background.close(PATIENCE) == 1
+    assert time.monotonic() - began < WITH_RETRIES, "a dead server holds up the end of a search"
 
     # The next launch writes to the database itself: what is there is there, whichever way it came.
     again = place.projection()

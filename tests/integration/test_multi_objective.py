@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 
 import optuna
 import pytest
@@ -33,7 +34,7 @@ def searched(ray_address, search_cache, make_small_search, tmp_path_factory):
     )
     config = SearchConfig.model_validate(values).absolute()
     output = io.StringIO()
-    view = PlainView(Console(file=output, width=200), clock=iter(range(0, 10**6, 60)).__next__)
+    view = PlainView(Console(file=output, width=200), clock=itertools.count(0, 60).__next__)
     outcome = run_search(config, resume=False, address=ray_address, view=view, say=view.say)
     return config, outcome, output.getvalue()
 

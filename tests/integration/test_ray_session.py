@@ -11,6 +11,7 @@ import pytest
 import ray
 import yaml
 from ports import free_port
+from waiting import PATIENCE
 
 from search.run.ray_session import ray_session
 from search.run.resources import Machine
@@ -60,7 +61,7 @@ def alone(tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(home), "RAY_ADDRESS": f"127.0.0.1:{free_port()}", "TMPDIR": str(home / ("x" * 100))}
     done = subprocess.run(
-        [sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -117,7 +118,7 @@ def test_where_ray_can_start_no_process_the_search_ends_with_the_reason_and_lose
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "refusing.py", "search.yaml", ray_address]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
     )
     assert "Ray must be able to start the processes of trials; got 5 starts of t0" in done.stdout, (
         done.stdout + done.stderr

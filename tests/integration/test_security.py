@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from optuna_dashboard._config import DashboardConfig
 from ports import free_port
 from typer.testing import CliRunner
+from waiting import PATIENCE, has_ended, wait_until
 
 from aerosweep.cli import app
 from aerosweep.closing import dashboard_command
@@ -58,10 +58,8 @@ def mlflow_server(folder, port):
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(command, cwd=folder, env=quiet, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + 90
-        while not answers(f"http://127.0.0.1:{port}/health"):
-            assert time.monotonic() < deadline, (folder / "server.log").read_text()
-            time.sleep(0.1)
+        said = (folder / "server.log").read_text
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "its start", unless=has_ended(server, said))
         yield
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -115,7 +113,7 @@ def test_a_password_goes_to_the_tracker_and_nowhere_else(tmp_path, monkeypatch, 
 
     background = BackgroundProjection(mlflow_projection(config, folder, read_meta(folder)), said.append)
     background.offer(load_trials(folder)[0])
-    assert background.close(60) == 1
+    assert background.close(PATIENCE) == 1
     down = CliRunner().invoke(app, by_option)
     report = CliRunner().invoke(app, ["report", config.folder, "--tracking-uri", uri])
     assert (down.exit_code, report.exit_code) == (2, 2)
@@ -196,7 +194,7 @@ def listeners(home, **environment):
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment = inherited | {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])} | environment
     command = [sys.executable, "-c", LISTENERS]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return done.stdout.split()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from waiting import PATIENCE
 
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
@@ -34,6 +35,8 @@ def disk(tmp_path):
 def config(disk, tmp_path, make_small_search, search_cache):
     values = make_small_search(disk / "runs", search_cache, baselines="none", budget={"trials": 3, "max_epochs": 4})
     values["scheduler"] = {"grace_epochs": 4, "reduction_factor": 2}
+    # Two at a time, on any machine: what they keep at a time decides whether the disk is filled.
+    values["resources"] |= {"cpus_per_trial": 0.5, "max_concurrent": 2}
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -41,7 +44,7 @@ def config(disk, tmp_path, make_small_search, search_cache):
 
 def search(config, *options):
     command = [sys.executable, "-m", "aerosweep", "search", str(config), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=config.parent)
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False, cwd=config.parent)
 
 
 def fill(disk, leave):

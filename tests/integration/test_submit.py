@@ -16,7 +16,7 @@ import pytest
 import yaml
 from ports import free_port
 from ray.job_submission import JobStatus
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE, has_ended, wait_until
 
 from search.record.signs_of_life import file_of, last_generation
 from trainable.record.storage import Storage
@@ -38,28 +38,40 @@ class Mine(nn.Module):
 
 
 @pytest.fixture
-def aerosweep(tmp_path):
+def aerosweep(tmp_path, tmp_path_factory):
     """`aerosweep(*arguments, **environment)`: starts the command line in a folder of its own; it ends with the test."""
-    processes = []
+    processes, folder = [], tmp_path_factory.mktemp("printed")
 
     def start(*arguments, **environment):
         command = [sys.executable, "-m", "aerosweep", *map(str, arguments)]
         clean = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
         variables = clean | {"RAY_AUTH_MODE": "disabled"} | environment
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, cwd=tmp_path, env=variables, **pipes))
+        processes.append(Printing(command, folder / str(len(processes)), cwd=tmp_path, env=variables))
         return processes[-1]
 
     yield start
     for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()
+        process.wait()
 
 
-def done(process, seconds=2 * PATIENCE):
-    said, complained = process.communicate(timeout=seconds)
-    return process.returncode, said, complained
+class Printing(subprocess.Popen):
+    """A process whose output can be read at any time."""
+
+    def __init__(self, command, place, **options):
+        self._files = [place.with_suffix(suffix) for suffix in (".out", ".err")]
+        with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
+            super().__init__(command, stdout=out, stderr=err, **options)
+
+    def said(self):
+        return self._files[0].read_text()
+
+    def complained(self):
+        return self._files[1].read_text()
+
+
+def done(process):
+    return process.wait(2 * PATIENCE), process.said(), process.complained()
 
 
 class Proxy:
@@ -179,8 +191,7 @@ def test_a_search_outlives_its_driver_and_the_laptop_and_is_stopped(
     assert code == 0
     job = re.search(r"^job +(\S+)", said)[1]
     watcher = aerosweep("job", "logs", job, "--follow", *address)
-    seen = watcher.stdout.readline()
-    assert seen, "it follows before its connection is lost"
+    wait_until(watcher.said, "a line that it follows", unless=has_ended(watcher, watcher.complained))
 
     def too_late():
         return jobs.get_job_logs(job) if jobs.get_job_status(job) in ENDED else ""
@@ -197,7 +208,7 @@ def test_a_search_outlives_its_driver_and_the_laptop_and_is_stopped(
     assert [each.status for each in jobs.list_jobs() if each.submission_id == job] == ["RUNNING"]
 
     laptop = aerosweep("job", "logs", job, "--follow", *address)
-    assert "Runtime env" in laptop.stdout.readline()
+    wait_until(lambda: "Runtime env" in laptop.said(), "the log", unless=has_ended(laptop, laptop.complained))
     laptop.send_signal(signal.SIGINT)
     code, said, _ = done(laptop)
     assert code == 130
@@ -213,7 +224,7 @@ def test_a_search_outlives_its_driver_and_the_laptop_and_is_stopped(
     code, said, complained = done(watcher)
     assert code == 143
     assert complained.count("connection lost; the job goes on without it") == 1
-    assert jobs.get_job_logs(job) in seen + said, "the log, nothing left out and nothing twice"
+    assert jobs.get_job_logs(job) in said, "the log, nothing left out and nothing twice"
     assert said.count("supervisor: the driver was ended by SIGKILL") == 1
     assert driver_of(folder) is None, "the lease was given back"
     for trial in load_trials(folder):

@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from ports import free_port
 from ray import cloudpickle
 from rich.console import Console
-from waiting import has_ended, wait_until
+from waiting import PATIENCE, has_ended, wait_until
 
 from aerosweep.terminal.progress import PlainView
 from search.config.search_config import SearchConfig
@@ -170,8 +170,7 @@ def no_tracking_uri(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def patience_with_slow_servers_and_none_with_dead_ones(monkeypatch):
-    """On a busy machine a request may take long, and it is no outage; what was out is tried again soon."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
+    """On a busy machine the end may take long, and it is no outage; what was out is tried again soon."""
     monkeypatch.setattr(background_projection, "_LAST_RETRY_SECONDS", 1.0)
     monkeypatch.setattr(projections, "DRAIN_SECONDS", 600.0)
 
@@ -335,7 +334,7 @@ def test_a_server_that_hangs_as_the_search_ends_does_not_fail_it(tmp_path, monke
         "run `aerosweep sync` with this config when it is back"
     ]
     os.killpg(server.process.pid, signal.SIGCONT)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{PATIENCE:.0f}")
     sync_search(search.config, search.said.append)
     require_equal(search.folder, MlflowClient(server.uri))
     assert len(search.said) == 1

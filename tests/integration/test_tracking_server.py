@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import boto3
@@ -23,6 +22,7 @@ from dotenv import dotenv_values
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from ports import free_port
+from waiting import PATIENCE, has_ended, wait_until
 
 from analysis.recorded.mlflow_reader import read_search
 from search.config.search_config import SearchConfig
@@ -68,16 +68,15 @@ class TrackingServer:
     def start(self):
         with self.printed.open("wb") as out:
             self.process = subprocess.Popen(self._command, env=self._environment, stdout=out, stderr=out)
-        deadline = time.monotonic() + 200
-        while "stop         kill" not in self.printed.read_text():
-            assert self.process.poll() is None, self.printed.read_text()
-            assert time.monotonic() < deadline, "it never came up"
-            time.sleep(0.1)
+        said = self.printed.read_text
+        wait_until(lambda: "stop         kill" in said(), "its start", unless=has_ended(self.process, said))
 
     def again(self, *options):
         """The same command a second time."""
         command = [*self._command, *options]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
 
     def processes(self):
         """Ids of the command and of all that it started."""
@@ -90,7 +89,7 @@ class TrackingServer:
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(PATIENCE)
 
     def close(self):
         if self.process is not None and self.process.poll() is None:
@@ -105,7 +104,7 @@ class TrackingServer:
     def status(self, path, credentials=None, method="GET", body=None, **headers):
         if credentials is not None:
             headers["Authorization"] = f"Basic {base64.b64encode(':'.join(credentials).encode()).decode()}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body=body, headers={"Content-Type": "application/json"} | headers)
             return connection.getresponse().status
@@ -121,11 +120,8 @@ def lives(pid):
         return False
 
 
-def require_gone(pids, seconds=20):
-    deadline = time.monotonic() + seconds
-    while left := [pid for pid in pids if lives(pid)]:
-        assert time.monotonic() < deadline, f"still running: {left}"
-        time.sleep(0.1)
+def require_gone(pids):
+    wait_until(lambda: not [pid for pid in pids if lives(pid)], f"the end of {pids}")
 
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
@@ -290,7 +286,7 @@ def running_postgresql(initdb, postgres):
             "--no-sync",
             data,
         ]
-        subprocess.run(create, check=True, timeout=120, **quiet)
+        subprocess.run(create, check=True, timeout=PATIENCE, **quiet)
         serve = [*other, postgres, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
         process = subprocess.Popen(serve, **quiet)
         try:
@@ -299,18 +295,17 @@ def running_postgresql(initdb, postgres):
             yield uri
         finally:
             process.send_signal(signal.SIGINT)  # its word for: drop all connections and end
-            process.wait(timeout=30)
+            process.wait(PATIENCE)
 
 
-def until_open(uri, process, seconds=60):
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return psycopg.connect(uri).close()
-        except psycopg.OperationalError:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+def until_open(uri, process):
+    def is_open():
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(uri).close()
+            return True
+        return False
+
+    wait_until(is_open, "a connection to PostgreSQL", unless=has_ended(process))
 
 
 @pytest.fixture
@@ -357,7 +352,7 @@ def test_on_postgresql_it_keeps_all_over_restarts_and_leaves_no_process(tmp_path
         processes = server.processes()
         assert len(processes) == 3
         assert server.stop(signal.SIGTERM) == 128 + signal.SIGTERM
-        require_gone(processes, seconds=0)
+        assert not [pid for pid in processes if lives(pid)], "they have ended when it has"
 
         server.start()
         assert server.credentials() == credentials
@@ -418,7 +413,7 @@ def test_it_says_so_when_mlflow_ends_by_itself_or_has_another_password(tmp_path)
         assert f"warning: the password in {server.folder}/credentials.env was changed" in server.printed.read_text()
         processes = server.processes()
         os.kill(processes[1], signal.SIGKILL)
-        assert server.process.wait(timeout=30) == 1
+        assert server.process.wait(PATIENCE) == 1
         assert "mlflow server ended by itself" in server.printed.read_text()
         require_gone(processes)
     finally:

@@ -5,6 +5,7 @@ import sys
 
 import mlflow
 import pytest
+from waiting import PATIENCE
 
 from trainable.network.trained_model import load_trained_model
 from trainable.record.storage import Storage
@@ -31,7 +32,7 @@ def test_one_configuration_is_trained_and_recorded(tmp_path, search_cache):
     command = [sys.executable, "-m", "aerosweep", "train", "--output", str(tmp_path / "runs")]
     for key, value in (SETTINGS | {"resources.cache_dir": str(search_cache)}).items():
         command += ["--set", f"{key}={value}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name.startswith("train-deeplabv3plus-tversky-"))
     (trial,) = load_trials(Storage(str(folder)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from waiting import PATIENCE
 
 from trainable.network.trained_model import load_trained_model
 from trainable.record.storage import Storage
@@ -68,7 +69,7 @@ def searched(tmp_path_factory, search_cache, make_small_search):
     config = make_small_search("runs", search_cache, space=space, budget=budget, confirm=confirm)
     (folder / "search.yaml").write_text(yaml.safe_dump(config))
     command = [str(Path(sys.executable).with_name("aerosweep")), "search", "search.yaml"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, load_trials(Storage(str(folder / "runs" / "small")))
 
