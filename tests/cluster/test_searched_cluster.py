@@ -30,7 +30,7 @@ def test_every_trial_has_all_of_its_epochs_once(searched, record):
 
 def test_checkpoints_and_weights_are_on_s3(searched, record):
     for trial, epochs in searched.lost.items():
-        assert any(key.endswith(f"/{epochs:04d}.pt") for key in searched.checkpoints[trial])
+        assert any(f"/checkpoints/{epochs:04d}-" in key for key in searched.checkpoints[trial])
     assert any(key.endswith("/weights.pt") for keys in record.keys("best").values() for key in keys)
 
 

@@ -24,7 +24,9 @@ from trainable.measure.evaluation import Scoring, evaluate
 from trainable.measure.image_counts import ImageCounts
 from trainable.measure.logit_adjustment import log_priors
 from trainable.network.trained_model import load_trained_model
+from trainable.record.file_names import files_of
 from trainable.record.storage import Storage
+from trainable.record.trial_record import TrialRecord
 from trainable.trial_config import TrialConfig
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray, MLflow and SQLAlchemy warn of each other
@@ -167,7 +169,7 @@ def test_weights_are_kept_for_the_best_the_best_of_each_loss_and_the_best_baseli
     kept = {
         trial.spec.trial_id
         for trial in outcome.trials
-        if folder.read(f"trials/{trial.spec.trial_id}/best/{trial.best.epoch:04d}/weights.pt")
+        if TrialRecord(folder, trial.spec.trial_id).folder.read(f"best/{files_of(trial.best)}/weights.pt")
     }
     best_baseline = next(trial.spec.trial_id for trial in ranked if trial.spec.baseline)
     assert kept == {ranked[0].spec.trial_id, best_baseline, *losses.values()}
