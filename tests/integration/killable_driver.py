@@ -110,9 +110,9 @@ def wait_in_mlflow(moment, log):
 def log_observations(log):
     point = Sampler.point
 
-    def point_and_log(self, observations, number):
+    def point_and_log(self, observations, number, *args):
         write_line(log, "suggested", number, len(observations))
-        return point(self, observations, number)
+        return point(self, observations, number, *args)
 
     Sampler.point = point_and_log
 
