@@ -78,7 +78,7 @@ class DriverProcess:
         except ProcessLookupError:
             return True
         except PermissionError:
-            pass
+            pass  # it is there, and somebody else's
         state = _state(self.pid)
         if state is None or self.started is None:
             return False

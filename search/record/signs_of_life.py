@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from search.record.driver_process import DriverProcess
 from search.record.elapsed_time import ElapsedTime
+from trainable.record.numbered_files import last_number, numbered
 from trainable.record.storage import Storage
 
 FOLDER: Final = "driver"
@@ -61,13 +62,12 @@ class Heard:
 
 def file_of(generation: int) -> str:
     """Name of the file of the driver with that number."""
-    return f"{FOLDER}/{generation:04d}.json"
+    return numbered(FOLDER, generation)
 
 
 def last_generation(folder: Storage) -> int:
     """The highest number that a driver of the search in `folder` has taken, or 0."""
-    stems = (name.removesuffix(".json") for name in folder.names(FOLDER) if name.endswith(".json"))
-    return max((int(stem) for stem in stems if stem.isascii() and stem.isdigit()), default=0)
+    return last_number(folder, FOLDER)
 
 
 def read_sign(folder: Storage, name: str) -> Sign | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from search.space.exclusions import completed_model, is_left
-from search.space.space import OPTIONS, SECTIONS, Choice, Domain, Fixed, Range, Space, Value, highest, values_of
+from search.space.space import OPTIONS, SECTIONS, Choice, Domain, Fixed, Range, Space, Value, flat, highest, values_of
 from trainable.config.config_problem import show, unknown_key
 from trainable.errors import InputError
 
@@ -53,7 +53,7 @@ def baseline_points(
         return _NAMED[baselines](space)
     points: list[dict[str, Value]] = []
     for place, given in enumerate(baselines):
-        points.append(_complete(_flat(given), space, f"baselines[{place}]"))
+        points.append(_complete(flat(given), space, f"baselines[{place}]"))
     return points
 
 
@@ -200,13 +200,3 @@ def _in_words(domain: Domain) -> str:
             return f"one of {list(values)}"
         case Range(low, high, _, integer):
             return f"{'a whole number of ' if integer else ''}{low}..{high}"
-
-
-def _flat(given: Mapping[str, Any]) -> dict[str, Value]:
-    flat: dict[str, Value] = {}
-    for key, value in given.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{name}": inner for name, inner in _flat(value).items()}
-        else:
-            flat[key] = value
-    return flat

@@ -109,7 +109,7 @@ def fewest_exclusions(
         passing: To be spared.
 
     Returns:
-        None where there is nothing to be spared, or a network cannot be told from one that is.
+        Values by flat key; empty where there is nothing to be spared, or a network cannot be told from one that is.
     """
     entries: list[dict[str, Value]] = []
     if not passing:

@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
-from search.space.space import SECTIONS, SHAPE, Domain, Range, Space, Value, exists, nested, values_of
+from search.space.space import SECTIONS, SHAPE, Domain, Range, Space, Value, exists, flat, nested, values_of
 
 
 def point_identity(values: Mapping[str, Value]) -> str:
@@ -33,16 +33,8 @@ def config_identity(config: Mapping[str, Any]) -> str:
     except ValidationError:
         # Recorded with what no longer exists: the same as no point of today's.
         return json.dumps({name: config.get(name) for name in SECTIONS}, sort_keys=True)
-    flat = dict(_flat({name: section.model_dump(mode="json") for name, section in sections.items()}))
-    return json.dumps({key: value for key, value in flat.items() if exists(key, flat)}, sort_keys=True)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    values = flat({name: section.model_dump(mode="json") for name, section in sections.items()})
+    return json.dumps({key: value for key, value in values.items() if exists(key, values)}, sort_keys=True)
 
 
 class SpacePoints:

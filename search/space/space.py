@@ -128,6 +128,17 @@ def exists(key: str, values: Mapping[str, Value]) -> bool:
     return name in loss_parameters(chosen)
 
 
+def flat(sections: Mapping[str, Any]) -> dict[str, Value]:
+    """Sections as flat keys: {"loss": {"alpha": 0.7}} as {"loss.alpha": 0.7}; the opposite of `nested`."""
+    values: dict[str, Value] = {}
+    for key, value in sections.items():
+        if isinstance(value, Mapping):
+            values |= {f"{key}.{name}": inner for name, inner in flat(value).items()}
+        else:
+            values[key] = value
+    return values
+
+
 def nested(values: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
     """Flat keys as sections: {"loss.alpha": 0.7} as {"loss": {"alpha": 0.7}}."""
     sections: dict[str, dict[str, Any]] = {}

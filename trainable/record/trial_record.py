@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from trainable.errors import InputError, SearchFaultError
 from trainable.record.file_names import files_of
+from trainable.record.numbered_files import last_number, numbered
 from trainable.record.record_format import decode, decode_record, encode, require_fields
 from trainable.record.record_types import (
     EndMarker,
@@ -100,8 +101,8 @@ class TrialRecord:
         """Record a start of the trial and return its number, from 1: no other has it."""
         facts = {"node": node, "device": device, "continued_from": continued_from, "time_ms": now_ms()}
         while True:
-            start = self._last_number("attempts") + 1
-            if self.folder.create(_numbered("attempts", start), encode(facts)):
+            start = last_number(self.folder, "attempts") + 1
+            if self.folder.create(numbered("attempts", start), encode(facts)):
                 return start
 
     def require_newest(self, start: int) -> None:
@@ -113,7 +114,7 @@ class TrialRecord:
         Raises:
             SupersededError: It was.
         """
-        newest = self._last_number("attempts")
+        newest = last_number(self.folder, "attempts")
         if newest > start:
             raise SupersededError(
                 f"start {start} of {self.trial_id} passed for dead and start {newest} took over: it ends without a word"
@@ -131,9 +132,9 @@ class TrialRecord:
             reason: One line.
             counted: Whether it counts as an attempt.
         """
-        start = self._last_number("attempts")
+        start = last_number(self.folder, "attempts")
         known = any(failure.start == start for failure in self.failures())
-        number = self._last_number("failures") + 1
+        number = last_number(self.folder, "failures") + 1
         failure = FailureRecord(number, 0 if known else start, redacted(reason), counted, now_ms())
         self._write_failure(failure)
         return failure
@@ -153,12 +154,7 @@ class TrialRecord:
         return tuple(failure for failure in found if failure)
 
     def _write_failure(self, failure: FailureRecord) -> None:
-        self.folder.write(_numbered("failures", failure.number), encode(failure))
-
-    def _last_number(self, folder: str) -> int:
-        """The highest number in a folder of numbered files, damaged ones included; 0 where there is none."""
-        stems = (name.removesuffix(".json") for name in self.folder.names(folder))
-        return max((int(stem) for stem in stems if stem.isdigit()), default=0)
+        self.folder.write(numbered("failures", failure.number), encode(failure))
 
     def append(self, record: EpochRecord) -> None:
         """Make an epoch durable; its checkpoint must have been written before.
@@ -166,7 +162,7 @@ class TrialRecord:
         Raises:
             SupersededError: It is durable already: another start of this trial has trained it.
         """
-        if not self.folder.create(_numbered("epochs", record.epoch), encode(record)):
+        if not self.folder.create(numbered("epochs", record.epoch), encode(record)):
             raise SupersededError(f"epoch {record.epoch} of {self.trial_id} was recorded by another process meanwhile")
 
     def epochs(self) -> tuple[EpochRecord, ...]:
@@ -193,11 +189,11 @@ class TrialRecord:
 
     def judge(self, epoch: int) -> None:
         """Record that the driver has compared an epoch with other trials, and let this one go on."""
-        self.folder.write(_numbered("judged", epoch), encode({"time_ms": now_ms()}))
+        self.folder.write(numbered("judged", epoch), encode({"time_ms": now_ms()}))
 
     def judged(self, epoch: int) -> bool:
         """Whether the driver has."""
-        return self.folder.read(_numbered("judged", epoch)) is not None
+        return self.folder.read(numbered("judged", epoch)) is not None
 
     def end(self, reason: EndReason, detail: str, history: Iterable[EpochRecord]) -> EndMarker:
         """Write the end marker."""
@@ -281,10 +277,6 @@ def _load_trial(search: Storage, trial_id: str, files: Mapping[str, bytes]) -> T
     if end is not None:
         return TrialSnapshot(spec, end.history, end, end.attempts, val)
     return TrialSnapshot(spec, record.epochs(), None, record.attempts(), val)
-
-
-def _numbered(folder: str, number: int) -> str:
-    return f"{folder}/{number:04d}.json"
 
 
 def _contiguous(files: Mapping[str, bytes], record: TrialRecord) -> EpochFiles:
