@@ -107,7 +107,7 @@ def _references(config: SearchConfig) -> Iterator[str]:
 
 def _check_names(config: SearchConfig) -> None:
     """Check what the search itself checks first, but for files of weights: they are where the trials run."""
-    from search.run.preflight import check_names
+    from search.run.preflight.search_checks import check_names
 
     domains = config.parsed_space.domains
     anywhere = {key: Fixed("none") if key == _WEIGHTS_KEY else domain for key, domain in domains.items()}

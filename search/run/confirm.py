@@ -13,7 +13,7 @@ from search.project.sync import sync
 from search.project.tracking_uri import tracking_uri
 from search.record.lease import Lease
 from search.record.search_folder import SearchMeta, read_meta, startable
-from search.run.machine_checks import check_machine
+from search.run.preflight.machine_checks import check_machine
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
 from trainable.data.data_identity import DataIdentity, require_same_data

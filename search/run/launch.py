@@ -14,9 +14,9 @@ from search.project.search_projections import SearchProjections, write_leaderboa
 from search.project.tracking_uri import tracking_uri, ui_command
 from search.record.lease import Lease
 from search.record.search_folder import startable, write_search
-from search.run.machine_checks import check_machine
-from search.run.network_check import evaluation_views
-from search.run.preflight import check_data, check_names, check_search
+from search.run.preflight.machine_checks import check_machine
+from search.run.preflight.network_checks import evaluation_views
+from search.run.preflight.search_checks import check_data, check_names, check_search
 from search.run.search_state import SearchView
 from search.run.tune_launch import TuneLaunch
 from trainable.data.data_identity import DataIdentity

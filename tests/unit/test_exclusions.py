@@ -7,7 +7,7 @@ import pytest
 
 from search.config.search_config import SearchConfig, SpaceConfig
 from search.decide.sampler import Observation, suggest_point
-from search.run.network_check import model_configs
+from search.run.preflight.network_checks import model_configs
 from search.space.baselines import baseline_points
 from search.space.exclusions import fewest_exclusions
 from search.space.space_parsing import parse_space

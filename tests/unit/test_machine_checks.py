@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search.run import machine_checks
-from search.run.machine_checks import check_machine, check_shared_memory, check_token_folder
+from search.run.preflight import machine_checks
+from search.run.preflight.machine_checks import check_machine, check_shared_memory, check_token_folder
 from search.run.ray_folder import check_ray_folder, ray_folder
 from trainable.config.sections import RuntimeConfig
 from trainable.errors import InputError, SearchFaultError

@@ -17,7 +17,7 @@ from analysis.words.gain_words import metric_title
 from search.config.search_config import SearchConfig
 from search.decide.sampler import directions, worst_values
 from search.project.leaderboard import leaderboard
-from search.run.preflight import check_objective
+from search.run.preflight.search_checks import check_objective
 from trainable.config.metric_registry import METRICS, MetricEntry
 from trainable.config.objectives import Objective, class_objectives, is_minimised, plain_objectives
 from trainable.data.image_set import ImageSet, LabelClass, MaskEncoding

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from search.config.search_config import SearchConfig
-from search.run.network_check import model_configs
-from search.run.preflight import check_search, user_losses
+from search.run.preflight.network_checks import model_configs
+from search.run.preflight.search_checks import check_search, user_losses
 from search.space.space_parsing import parse_space
 from trainable.config.loss_config import LossConfig
 from trainable.config.sections import ModelConfig

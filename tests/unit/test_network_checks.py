@@ -10,8 +10,8 @@ import yaml
 from torch import nn
 
 from search.config.config_file import load_search_config
-from search.run import network_check
-from search.run.network_check import check_networks, evaluation_views, model_configs
+from search.run.preflight import network_checks
+from search.run.preflight.network_checks import check_networks, evaluation_views, model_configs
 from search.space.space_parsing import parse_space
 from trainable.errors import InputError
 from trainable.network.model import build_model
@@ -173,7 +173,7 @@ def test_a_network_that_this_machine_has_no_memory_for_is_left_to_those_that_tra
         def forward(self, images):
             raise torch.OutOfMemoryError("no room") if images.device.type == "cpu" else NotImplementedError("no meta")
 
-    monkeypatch.setattr(network_check, "build_model", lambda *_: Large())
+    monkeypatch.setattr(network_checks, "build_model", lambda *_: Large())
     assert check_networks(space(architecture="unet"), 3, [(64, 64)]) is None
 
 
@@ -193,7 +193,7 @@ def test_an_encoder_whose_weights_cannot_be_had_is_tried_once(monkeypatch):
             )
         return build_model(model, num_classes)
 
-    monkeypatch.setattr(network_check, "build_model", offline)
+    monkeypatch.setattr(network_checks, "build_model", offline)
     given = parse_space({"model": {"architecture": ["unet", "fpn"], "encoder": [SMALL, "resnet18"]}})
     with pytest.raises(InputError, match="2 problems"):
         check_networks(given, 3)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from search.run.refused_networks import NAMES, Refused, config_of, problems_of
+from search.run.preflight.refused_networks import NAMES, Refused, config_of, problems_of
 from search.space.space import Domain, Fixed, Space, Value, exists, lowest, values_of
 from trainable.config.config_problem import raise_all
 from trainable.config.sections import DataConfig, ModelConfig

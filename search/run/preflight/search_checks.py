@@ -1,4 +1,4 @@
-"""What can be known to fail is found before a process is started or a folder is written."""
+"""A search against its space and its images: names, objectives, batches, and what a random point gives."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from search.config.search_config import SearchConfig
 from search.decide.sampler import suggest_point
 from search.decide.search_plan import trial_config
-from search.run.network_check import Size, batch_sizes, check_networks, model_configs
+from search.run.preflight.network_checks import Size, batch_sizes, check_networks, model_configs
 from search.space.baselines import baseline_points
 from search.space.space import (
     OPTIONS,
@@ -46,7 +46,7 @@ def check_search(config: SearchConfig, num_classes: int, views: Sequence[Size] =
     Args:
         config: The search.
         num_classes: Of the image set.
-        views: What evaluation shows a network, as of `search.run.network_check.evaluation_views`.
+        views: What evaluation shows a network, as of `search.run.preflight.network_checks.evaluation_views`.
 
     Raises:
         InputError: Something would fail in every trial, or in all of one kind.

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from search.config.search_config import SearchConfig, SpaceConfig
-from search.run import network_check
-from search.run.network_check import model_configs
-from search.run.preflight import check_data, check_names, check_objective, check_search
+from search.run.preflight import network_checks
+from search.run.preflight.network_checks import model_configs
+from search.run.preflight.search_checks import check_data, check_names, check_objective, check_search
 from search.space.space_parsing import parse_space
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.trial_data import open_trial_data
@@ -81,7 +81,7 @@ def test_a_batch_of_one_is_refused_where_a_network_cannot_train_on_it():
 
 
 def test_all_names_that_cannot_be_had_are_told_at_once_without_building_anything(monkeypatch):
-    monkeypatch.setattr(network_check, "build_model", None)
+    monkeypatch.setattr(network_checks, "build_model", None)
     given = {"model": {"encoder": ["resnet18", "resnet19"], "encoder_weights": ["none", "/no/w.pt"]},
              "loss": {"name": ["dice", "nowhere:Loss"]}}  # fmt: skip
     with pytest.raises(InputError, match="3 problems") as caught:
