@@ -301,7 +301,7 @@ class SearchConfig(Section):
     @property
     def first_rung(self) -> int:
         """The epoch at which trials are first compared, and the weak ones stopped."""
-        return self.scheduler.grace_epochs or math.ceil(self.budget.max_epochs / FIRST_RUNG)
+        return first_rung(self.scheduler.grace_epochs, self.budget.max_epochs)
 
     @property
     def most_trials(self) -> int:
@@ -336,6 +336,11 @@ class SearchConfig(Section):
 
 
 _DEFAULT_WARMUP: Final = Fixed(OptimizerConfig().warmup_epochs)
+
+
+def first_rung(grace_epochs: int | None, max_epochs: int) -> int:
+    """The epoch at which trials are first compared, where the grace period may be left open."""
+    return grace_epochs or math.ceil(max_epochs / FIRST_RUNG)
 
 
 def too_long_a_warmup(key: str, warmup: float, max_epochs: int) -> InputError:

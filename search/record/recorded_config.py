@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from search.config.config_file import SEARCH_FILE
-from search.config.search_config import SearchConfig
+from search.config.search_config import SearchConfig, first_rung
 from trainable.record.record_format import newer_record
 
 _MAY_CHANGE: Final = (
@@ -63,7 +63,8 @@ def differences(config: SearchConfig, recorded: Mapping[str, Any]) -> list[Diffe
     Raises:
         NewerRecordError: The record has a key that this version does not know.
     """
-    return list(_differences(config, config.model_dump(mode="json"), recorded, ""))
+    now = config.model_dump(mode="json")
+    return list(_differences(config, _with_first_rung(now), _with_first_rung(recorded), ""))
 
 
 def as_recorded(config: SearchConfig, kept: Mapping[str, Any]) -> SearchConfig:
@@ -82,6 +83,15 @@ def as_recorded(config: SearchConfig, kept: Mapping[str, Any]) -> SearchConfig:
         place[name] = value
     # A dump has the tracking URI without its password.
     return SearchConfig.model_validate(values).model_copy(update={"tracking": config.tracking})
+
+
+def _with_first_rung(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with the first rung as a number: one that is left open and one that is spelled out may be the same."""
+    scheduler, budget = values.get("scheduler"), values.get("budget")
+    if not (isinstance(scheduler, Mapping) and isinstance(budget, Mapping) and budget.get("max_epochs")):
+        return values
+    rung = first_rung(scheduler.get("grace_epochs"), budget["max_epochs"])
+    return {**values, "scheduler": {**scheduler, "grace_epochs": rung}}
 
 
 def _differences(model: Any, now: Any, before: Any, key: str, given: bool = True) -> Iterator[Difference]:

@@ -99,7 +99,7 @@ def test_what_a_resume_may_change(begun, change):
         ({"budget": {"trials": 5, "max_epochs": 8}}, r"budget\.max_epochs was 4 and is 8"),
         ({"space": {}}, r"space\.optimizer\.learning_rate was .* and is None"),
         ({"dataset": {"layout": "synthetic", "images": 64}}, r"dataset\.images was 120 and is 64"),
-        ({"scheduler": {"grace_epochs": 2}}, r"scheduler\.grace_epochs was None and is 2"),
+        ({"scheduler": {"grace_epochs": 3}}, r"scheduler\.grace_epochs was 2 and is 3"),
         ({"runtime": {"precision": "fp32"}}, r"runtime\.precision was auto and is fp32"),
     ],
 )
@@ -175,6 +175,23 @@ def test_what_a_resume_leaves_open_stays_as_it_was_where_a_default_has_changed(b
     )
     with pytest.raises(InputError, match=r"scheduler\.grace_epochs was 3 and is 1"):
         startable(config(scheduler={"grace_epochs": 1, "reduction_factor": 2}), begun, True, print)
+
+
+@pytest.mark.parametrize(("recorded", "given"), [(2, None), (None, 2)], ids=["then a number", "now a number"])
+def test_a_first_rung_that_is_left_open_and_the_same_one_spelled_out_are_no_difference(begun, recorded, given):
+    """A third of four epochs, rounded up."""
+    recorded_with(begun, scheduler={"grace_epochs": recorded, "reduction_factor": 3})
+    said = []
+    changed = config(scheduler={} if given is None else {"grace_epochs": given})
+    assert startable(changed, begun, True, said.append) == changed
+    assert said == []
+
+
+def test_a_first_rung_that_was_another_one_is_told_as_a_number(begun):
+    recorded_with(begun, scheduler={"grace_epochs": 3, "reduction_factor": 3})
+    said = []
+    assert startable(config(), begun, True, said.append).first_rung == 3
+    assert said == ["note: scheduler.grace_epochs stays 3, as the search began (a new search would have 2)"]
 
 
 @pytest.mark.parametrize("key", ["of_tomorrow", "report", "space"])
