@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from waiting import PATIENCE
 
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
@@ -35,7 +36,9 @@ def search(place, *options):
     command = [sys.executable, "-m", "aerosweep", "search", "search.yaml", *options]
     environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
     environment["HOME"] = str(place)
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, load_trials(Storage(str(place / "runs" / "shared")))
 

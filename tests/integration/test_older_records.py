@@ -15,6 +15,7 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+from waiting import PATIENCE
 
 from trainable.record.storage import Storage
 from trainable.record.trial_record import load_trials
@@ -44,7 +45,9 @@ def older(tmp_path_factory):
 def aerosweep(place, *words):
     environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
     command = [sys.executable, "-m", "aerosweep", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, cwd=place, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False, cwd=place, env=environment
+    )
 
 
 @pytest.fixture(scope="module")

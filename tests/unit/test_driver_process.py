@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from waiting import PATIENCE
 
 from search.record.driver_process import DriverProcess
 
@@ -28,7 +29,7 @@ def started():
     yield start
     for process in processes:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 SAY = "print(json.dumps(D.current().facts()), flush=True)"
@@ -45,7 +46,7 @@ def test_a_process_has_ended_when_it_is_gone_and_not_before(started):
     assert told.pid == process.pid
     assert told.shares_clock(HERE)
     assert not told.has_ended(HERE)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert told.has_ended(HERE)
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from waiting import PATIENCE
 
 from search.record.driver_process import DriverProcess
 from search.record.elapsed_time import ElapsedTime
@@ -206,7 +207,7 @@ class Stepped(Storage):
 
     def _step(self):
         self._stopped.release()
-        assert self._go_on.acquire(timeout=30)
+        assert self._go_on.acquire(timeout=PATIENCE)
 
     def read(self, name):
         self._step()
@@ -238,7 +239,7 @@ class Driver:
         self.lease = Lease(Stepped(url, self._stopped, self._go_on), renew_seconds=1000)
         self._thread = threading.Thread(target=self._take, daemon=True)
         self._thread.start()
-        assert self._stopped.acquire(timeout=30)
+        assert self._stopped.acquire(timeout=PATIENCE)
 
     def _take(self):
         try:
@@ -253,7 +254,7 @@ class Driver:
         """One call of the storage; nothing once there are no more."""
         if self.outcome is None:
             self._go_on.release()
-            assert self._stopped.acquire(timeout=30)
+            assert self._stopped.acquire(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("ahead", range(12))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from waiting import PATIENCE
 
 from trainable.data.files.masks import decode_mask
 from trainable.data.files.pictures import MOST_PIXELS, decode_image, open_picture
@@ -101,7 +102,7 @@ def test_commands_on_odd_pictures_say_nothing_but_their_own(command, tmp_path):
     words = [sys.executable, "-m", "aerosweep", "data", command, "--description", str(tmp_path / "set" / "set.yaml")]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLBACKEND": "agg"}
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=tmp_path
+        words, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "arning" not in done.stderr, done.stderr

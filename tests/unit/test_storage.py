@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 from s3fs.errors import translate_boto_error
+from waiting import PATIENCE
 
 from trainable.record.storage import Storage, StorageError
 
@@ -80,6 +81,7 @@ def test_creating_does_without_hard_links_where_there_are_none(storage, no_hard_
 
 def test_of_two_that_create_a_name_at_once_without_hard_links_one_succeeds(storage, no_hard_links, monkeypatch):
     """The second comes when the first has looked and has not written yet."""
+    monkeypatch.setattr("trainable.record.storage._RESERVED_SECONDS", PATIENCE)
     exists, second = Path.exists, []
 
     def look(path):

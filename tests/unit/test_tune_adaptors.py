@@ -5,10 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from search.config.search_config import SearchConfig
+from search.decide.conductor import Conductor
+from search.decide.search_plan import SearchPlan
 from search.run.lost_machines import LostMachines
 from search.run.tune_adaptors import DriverCallback, RecordScheduler, RecordSearcher, SearchStopped
 from trainable import ray_trainable as keys
 from trainable.errors import SearchFaultError
+from trainable.record.storage import Storage
 
 FAULT = SearchFaultError("the storage must be writable", "a full disk", "Free space there")
 TRIAL = SimpleNamespace(trial_id="tune-1", config={keys.TRIAL_ID: "t0000"}, error_file=None)
@@ -203,3 +207,41 @@ def test_a_process_that_dies_or_hangs_while_it_begins_is_an_attempt(failed, caus
     for _ in range(10):
         hook.on_trial_error(1, [], failed(GIVEN_UP.replace(REFERENCES, cause)))
     assert conductor.told == [("t0000", True)] * 10
+
+
+DIED = """Failure # 1 (occurred at 2026-11-23_09-20-57)
+The actor died unexpectedly before finishing this task.
+\tpid: 311
+\tip: 192.0.2.7
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR
+"""
+
+
+@pytest.mark.parametrize(
+    ("machine", "outcome"),
+    [("192.0.2.7", "its machine is gone"), ("192.0.2.7", "its machine is there"), ("192.0.2.1", "it was the driver's")],
+)
+def test_a_last_attempt_is_given_up_when_its_machine_is_known_to_be_there(tmp_path, failed, machine, outcome):
+    """Ray finds out that a machine is gone when its processes are long dead."""
+    values = {"name": "s", "dataset": {"layout": "synthetic"}, "budget": {"trials": 1}, "runtime": {"max_attempts": 1}}
+    conductor = Conductor(SearchPlan(SearchConfig.model_validate(values)), Storage(str(tmp_path / "s")), nothing, 1)
+    alive, now = {"192.0.2.1", "192.0.2.7"}, [0.0]
+    lost = LostMachines(
+        lambda: frozenset(alive), "192.0.2.1", conductor.excuse, conductor.convict, clock=lambda: now[0]
+    )
+    hook = DriverCallback(conductor, lost, 60.0, lambda: True)
+    spec = conductor.next_trial()
+    hook.on_trial_error(1, [], failed(DIED.replace("192.0.2.7", machine)))
+    state = conductor.trials[spec.trial_id].state
+    assert state == ("failed" if outcome == "it was the driver's" else "unfinished")
+    now[0] = 60.0
+    if outcome == "its machine is gone":
+        alive.discard("192.0.2.7")
+    hook.turn()
+    now[0] = 121.0
+    hook.turn()
+    if outcome == "its machine is gone":
+        assert conductor.next_trial() == spec
+    else:
+        assert conductor.trials[spec.trial_id].state == "failed"
+        assert conductor.next_trial() is None

@@ -7,7 +7,7 @@ import torch
 from trainable.measure.val_counts import ValCounts, ValOutcome
 from trainable.record.metric_names import ADJUSTED_TAU
 from trainable.record.storage import Storage
-from trainable.record.trial_record import VAL_FILE, VAL_MATRIX_FILE, TrialRecord
+from trainable.record.trial_record import VAL_FILE, VAL_MATRIX_FILE, SupersededError, TrialRecord
 from trainable.training import EpochOutcome
 from trainable.trial_run import Host, TrialRun
 
@@ -198,3 +198,22 @@ def test_weights_that_are_damaged_are_named(folder):
     with pytest.raises(RuntimeError, match=rf"{name} is damaged"):
         run.measure_val()
     assert trainer.measured == []
+
+
+def test_a_start_that_passed_for_dead_measures_nothing_that_counts(folder):
+    """It was measuring when the run was started again elsewhere, on other hardware."""
+    zombie, trainer = start(folder, FakeTrainer()), FakeTrainer()
+    for _ in SCORES:
+        zombie.step()
+    measure = zombie._trainer.measure_val
+
+    def measured_elsewhere_meanwhile(weights, tau):
+        confirm(folder, trainer)
+        return measure(weights, tau)
+
+    zombie._trainer.measure_val = measured_elsewhere_meanwhile
+    with pytest.raises(SupersededError, match="start 1 of t0000-s1 passed for dead and start 2 took over"):
+        zombie.measure_val()
+    record = TrialRecord(folder, "t0000-s1")
+    assert record.val().start == 2
+    assert record.folder.names("val") == ["0002", "record.json"]
