@@ -13,10 +13,13 @@ from PIL import Image
 from waiting import PATIENCE
 from xdist.scheduler import LoadFileScheduling
 
+from trainable.config.loss_config import LossConfig
+from trainable.config.sections import DataConfig, ModelConfig
 from trainable.data.components import find_objects
 from trainable.data.dataset_config import DatasetConfig
 from trainable.data.image_set import IGNORED, ImageSet, LabelClass, MaskEncoding, Sample
 from trainable.data.trial_data import open_trial_data
+from trainable.trial_config import TrialConfig
 
 torch.set_num_threads(1)
 
@@ -105,6 +108,18 @@ def write_image_set():
 def synthetic_config():
     """The smallest synthetic set."""
     return DatasetConfig(layout="synthetic", images=40, size="64x96")
+
+
+@pytest.fixture
+def dropout_trial(synthetic_config):
+    """A trial of DeepLabV3+, for its dropout: random numbers are drawn in every step."""
+    return TrialConfig(
+        dataset=synthetic_config,
+        model=ModelConfig(architecture="deeplabv3plus", encoder="timm-mobilenetv3_small_100", encoder_weights="none"),
+        loss=LossConfig(name="tversky", alpha=0.7, beta=0.3),
+        data=DataConfig(batch_size=8, crop="32x32", rare_class_first=0.3),
+        max_epochs=3,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -10,20 +10,20 @@ from search.space.exclusions import allowed_models
 from search.space.space import Space, Value, suggest
 
 _ASKS: Final = 5
-"""Suggestions, before somebody else chooses."""
+"""How often a study is asked; further suggestions would cost more than a draw."""
 
 
 def asked_points(study: optuna.Study, space: Space, seed: int) -> Iterator[dict[str, Value]]:
     """Ask a study for points of the space, again and again, each with other random numbers.
 
-    Where the space leaves networks out, the last suggestion is for a network that is drawn evenly among those left.
+    Where the space leaves networks out, the last suggestion is for a network that is drawn evenly among the rest.
 
-    An asked trial stays running in the study: the sampler keeps away from its place, as from that of any other.
+    A suggestion stays a running trial in the study: the sampler keeps away from its place, as from any running trial's.
 
     Args:
         study: With what is known so far; it is used for one suggestion alone.
         space: What is searched.
-        seed: Of the suggestion, in 0..2^32 - 1.
+        seed: Seed of the draw among networks, in 0..2^32 - 1.
 
     Yields:
         All values that exist at the point, by flat key, the fixed ones included.

@@ -79,9 +79,10 @@ class Conductor:
         return self.total - self._ended
 
     def next_trial(self) -> TrialSpec | None:
-        """The next trial to run: of those that wait for a start the earliest, then new ones; None when there are none.
+        """The next trial to run, or None where there is none at present.
 
-        While trials run, or await a verdict, there may be more later: one that fails waits for another start.
+        The earliest trial that waits for a start comes first; a new trial comes when no trial waits. While trials run,
+        or await a verdict, there may be more later: a trial that fails waits for another start.
         """
         waiting = [self._trials[trial_id].spec for trial_id in self._waiting]
         spec = min(waiting, key=lambda each: each.number) if waiting else self._create()

@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainable.config.loss_config import LossConfig
-from trainable.config.sections import DataConfig, ModelConfig
 from trainable.device import Compute, free_memory
 from trainable.record.checkpoint import from_bytes, to_bytes
 from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 from trainable.training import InterruptedTraining, Training
-from trainable.trial_config import TrialConfig
 from trainable.trial_run import Host, TrialRun
 
 pytestmark = pytest.mark.gpu
@@ -25,15 +22,9 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 @pytest.fixture
-def config(synthetic_config):
-    """DeepLabV3+ for its dropout: random numbers are drawn in every step."""
-    return TrialConfig(
-        dataset=synthetic_config,
-        model=ModelConfig(architecture="deeplabv3plus", encoder="timm-mobilenetv3_small_100", encoder_weights="none"),
-        loss=LossConfig(name="tversky", alpha=0.7, beta=0.3),
-        data=DataConfig(batch_size=8, crop="32x32", rare_class_first=0.3),
-        max_epochs=3,
-    )
+def config(dropout_trial):
+    """The trial that most tests here train."""
+    return dropout_trial
 
 
 def never():

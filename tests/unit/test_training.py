@@ -14,7 +14,7 @@ from torch import nn
 
 from trainable.batches.batch_feed import BatchFeed
 from trainable.config.loss_config import LossConfig
-from trainable.config.sections import DataConfig, ModelConfig, OptimizerConfig
+from trainable.config.sections import DataConfig, OptimizerConfig
 from trainable.device import Compute, free_memory
 from trainable.errors import InputError
 from trainable.measure.confusion import class_metrics
@@ -26,7 +26,6 @@ from trainable.record.storage import Storage
 from trainable.record.trial_record import TrialRecord
 from trainable.schedule import learning_rate_factor
 from trainable.training import InterruptedTraining, Training
-from trainable.trial_config import TrialConfig
 from trainable.trial_run import Host, TrialRun
 
 CPU = Compute(torch.device("cpu"), torch.float32)
@@ -37,15 +36,9 @@ STEPS = 4  # 25 train images in batches of 8
 
 
 @pytest.fixture
-def config(synthetic_config):
-    """DeepLabV3+ for its dropout: random numbers are drawn in every step."""
-    return TrialConfig(
-        dataset=synthetic_config,
-        model=ModelConfig(architecture="deeplabv3plus", encoder="timm-mobilenetv3_small_100", encoder_weights="none"),
-        loss=LossConfig(name="tversky", alpha=0.7, beta=0.3),
-        data=DataConfig(batch_size=8, crop="32x32", rare_class_first=0.3),
-        max_epochs=3,
-    )
+def config(dropout_trial):
+    """The trial that most tests here train."""
+    return dropout_trial
 
 
 def never():
