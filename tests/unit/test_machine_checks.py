@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,15 @@ def test_a_machine_without_shared_memory_is_refused(tmp_path):
     check_shared_memory(tmp_path)
     with pytest.raises(InputError, match=r"Ray needs shared memory .*; got no such folder\. Mount it"):
         check_shared_memory(tmp_path / "shm")
+
+
+@pytest.mark.parametrize(("platform", "refused"), [("linux", True), ("darwin", False)])
+def test_shared_memory_is_asked_for_where_ray_uses_it(monkeypatch, tmp_path, platform, refused):
+    """On a Mac there is no such folder, and Ray uses its folder for temporary files."""
+    monkeypatch.setattr(machine_checks, "_SHARED_MEMORY", tmp_path / "shm")
+    monkeypatch.setattr(machine_checks.sys, "platform", platform)
+    with pytest.raises(InputError, match="Ray needs shared memory") if refused else nullcontext():
+        noted()
 
 
 def test_a_home_in_which_ray_cannot_keep_its_token_is_refused_unless_it_has_one(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """What this machine lacks is found before images are decoded, where it is the one that trains."""
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -31,7 +32,8 @@ def check_machine(runtime: RuntimeConfig, address: str | None, say: Callable[[st
     """
     if address is not None:
         return
-    check_shared_memory(_SHARED_MEMORY)
+    if sys.platform == "linux":  # elsewhere Ray shares memory through its folder for temporary files
+        check_shared_memory(_SHARED_MEMORY)
     check_token_folder()
     note = check_ray_folder()
     if note:
